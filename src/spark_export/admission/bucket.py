@@ -1,0 +1,81 @@
+"""A token bucket for each caller. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+CALLERS_KEPT = 100_000
+"""A caller who has been away longest is forgotten first; a forgotten one starts with a full bucket again."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """Where a caller stands after a request.
+
+    Attributes:
+        allowed: whether the request may go on.
+        limit: tokens of a full bucket.
+        remaining: whole tokens left.
+        window_seconds: time in which an empty bucket fills.
+        reset_seconds: whole seconds until the bucket is full, or until the next token where there is none.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    window_seconds: int
+    reset_seconds: int
+
+
+@dataclass
+class _Bucket:
+    tokens: float
+    at: float
+
+
+class RateLimiter:
+    """A token bucket for each caller, in bounded memory.
+
+    Args:
+        rate: tokens a second; None for no limit.
+        burst: tokens of a full bucket.
+        callers_kept: most callers remembered.
+    """
+
+    def __init__(self, rate: float | None, burst: int, callers_kept: int = CALLERS_KEPT) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._callers_kept = callers_kept
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def try_take(self, caller: str, now: float) -> Quota | None:
+        """Take a token of the caller's; None where there is no limit.
+
+        Args:
+            caller: key's name or address.
+            now: seconds of a clock that never goes back.
+        """
+        if self._rate is None:
+            return None
+        bucket = self._buckets.pop(caller, None) or _Bucket(self._burst, now)
+        self._buckets[caller] = bucket
+        while len(self._buckets) > self._callers_kept:
+            self._buckets.popitem(last=False)
+        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
+        bucket.at = now
+        allowed = bucket.tokens >= 1
+        if allowed:
+            bucket.tokens -= 1
+        return self._quota(bucket, self._rate, allowed=allowed)
+
+    def _quota(self, bucket: _Bucket, rate: float, *, allowed: bool) -> Quota:
+        wanted = self._burst if bucket.tokens >= 1 else 1
+        return Quota(
+            allowed=allowed,
+            limit=self._burst,
+            remaining=int(bucket.tokens),
+            window_seconds=max(1, math.ceil(self._burst / rate)),
+            reset_seconds=max(1, math.ceil((wanted - bucket.tokens) / rate)),
+        )

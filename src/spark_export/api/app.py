@@ -1,0 +1,47 @@
+"""The application: routes and error handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from spark_export import __version__
+from spark_export.api import exports, ops
+from spark_export.api.callers import Callers
+from spark_export.api.ids import RequestIds
+from spark_export.api.problems import Problem, add_handlers
+from spark_export.factory import Service
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application over a service, which its caller opens and closes."""
+    app = FastAPI(
+        title="spark-export",
+        version=__version__,
+        summary="Turns rows into CSV and PDF files, streaming, at any size.",
+    )
+    app.state.service = service
+    app.state.callers = Callers(service.settings.api_keys)
+    app.include_router(exports.router, tags=["exports"])
+    app.include_router(ops.router, tags=["operations"])
+    app.add_middleware(RequestIds)
+    add_handlers(app)
+    _describe_with_problems(app)
+    return app
+
+
+def _describe_with_problems(app: FastAPI) -> None:
+    """Put into the OpenAPI document the schemas that no route's signature names: the request and the problems."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            schemas = document["components"]["schemas"]
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= exports.BODY_DEFINITIONS | problem.pop("$defs") | {"Problem": problem}
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]

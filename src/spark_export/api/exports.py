@@ -1,0 +1,367 @@
+"""POST and GET /export, the datasets, and the receipts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ValidationError
+
+from spark_export.api.ids import new_id, request_id_of
+from spark_export.api.negotiation import MEDIA_TYPES, accepts_format, preferred
+from spark_export.api.problems import invalid_fields, problem_response, problem_responses
+from spark_export.api.streaming import ExportResponse
+from spark_export.errors import (
+    BodyTooLarge,
+    ExportError,
+    InvalidField,
+    MalformedBody,
+    NotAcceptable,
+    RequestError,
+    UnknownExport,
+    UnsupportedMediaType,
+)
+from spark_export.factory import Service
+from spark_export.model import ExportRequest, Format, Outcome, State
+from spark_export.pipeline import Job
+from spark_export.sources.base import Dataset, Table
+from spark_export.sources.selection import Selection
+from spark_export.writers.compression import CODINGS
+
+router = APIRouter()
+
+FORMATS_BY_MEDIA_TYPE = {media_type: file_format for file_format, media_type in MEDIA_TYPES.items()}
+RECEIPTS_SHOWN = 100
+
+FILE = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS_BY_MEDIA_TYPE}
+RESPONSES = {200: {"description": "The file, streamed.", "content": FILE}} | problem_responses(
+    *(400, 401, 404, 406, 413, 415, 422, 429, 500, 503, 504)
+)
+
+
+class ExportBody(ExportRequest):
+    """The JSON body of `POST /export`: an export request, with its rows where no dataset is named."""
+
+    rows: list[dict[str, Any]] | list[list[Any]] | None = None
+
+
+class ColumnInfo(BaseModel):
+    """A column of a dataset."""
+
+    name: str
+    type: str
+
+
+class ParameterInfo(BaseModel):
+    """A parameter of a dataset."""
+
+    name: str
+    type: str
+    default: Any = None
+    required: bool = False
+    minimum: int | None = None
+    maximum: int | None = None
+    description: str = ""
+
+
+class DatasetInfo(BaseModel):
+    """A dataset that can be exported."""
+
+    name: str
+    description: str
+    parameters: list[ParameterInfo]
+
+
+class DatasetDetail(DatasetInfo):
+    """A dataset with its columns; types are Arrow's."""
+
+    columns: list[ColumnInfo]
+
+
+class Receipt(BaseModel):
+    """What came of an export."""
+
+    export_id: str
+    request_id: str
+    caller: str
+    format: Format | None
+    dataset: str | None
+    state: State
+    started_at: float
+    reason: str | None
+    detail: str | None
+    rows: int
+    bytes: int
+    sent_bytes: int
+    sha256: str | None
+    queued_seconds: float
+    first_byte_seconds: float | None
+    seconds: float
+    escaped_cells: int
+    replaced_characters: int
+
+
+def service_of(request: Request) -> Service:
+    """The service behind the application."""
+    found: Service = request.app.state.service
+    return found
+
+
+BODY_SCHEMA = ExportBody.model_json_schema(ref_template="#/components/schemas/{model}")
+BODY_DEFINITIONS = BODY_SCHEMA.pop("$defs")
+
+
+@router.post(
+    "/export",
+    summary="Export rows or a dataset",
+    response_class=Response,
+    responses=RESPONSES,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": BODY_SCHEMA}}}},
+)
+async def post_export(request: Request) -> Response:
+    """The file of the rows in the body, or of the dataset that it names, streamed while it is made."""
+    return await _respond(request, lambda: _job_of_body(request))
+
+
+@router.get("/export", summary="Export a dataset by a plain link", response_class=Response, responses=RESPONSES)
+async def get_export(  # noqa: PLR0913
+    request: Request,
+    dataset: Annotated[str, Query(description="Name of the dataset.")],
+    format: Annotated[Format | None, Query(description="Of the file; what Accept prefers unless given.")] = None,  # noqa: A002
+    columns: Annotated[str | None, Query(description="Columns, comma-separated.")] = None,
+    order_by: Annotated[str | None, Query(description="Columns, comma-separated; `-` before one that descends.")] = None,
+    limit: Annotated[int | None, Query(ge=0, description="At most so many rows.")] = None,
+    filename: Annotated[str | None, Query(description="Name of the download.")] = None,
+    timezone: Annotated[str | None, Query(description="IANA time zone.")] = None,
+    title: Annotated[str | None, Query(description="Title of the PDF.")] = None,
+    params: Annotated[str | None, Query(description='Parameters as a JSON object: `{"rows": 100}`.')] = None,
+    options: Annotated[str | None, Query(description="A whole export request as JSON; the fields above go first.")] = None,
+) -> Response:
+    """The file of a dataset, streamed while it is made."""
+    given = {
+        "dataset": dataset,
+        "format": format.value if format is not None else None,
+        "columns": columns.split(",") if columns is not None else None,
+        "order_by": order_by.split(",") if order_by is not None else None,
+        "limit": limit,
+        "filename": filename,
+        "timezone": timezone,
+    }
+    return await _respond(request, lambda: _job_of_link(request, given, title, params, options))
+
+
+@router.get("/datasets", responses=problem_responses(401))
+async def list_datasets(request: Request) -> list[DatasetInfo]:
+    """What can be exported by name."""
+    request.app.state.callers.caller_of(request)
+    return [DatasetInfo(**_info(dataset)) for dataset in service_of(request).datasets.values()]
+
+
+@router.get("/datasets/{name}", responses=problem_responses(401, 404, 422, 500, 503))
+async def show_dataset(request: Request, name: Annotated[str, Path(max_length=200)]) -> DatasetDetail:
+    """A dataset's columns and parameters."""
+    request.app.state.callers.caller_of(request)
+    dataset = service_of(request).dataset(name)
+    # Any value will do to learn the columns' types.
+    unknown = {parameter.name: None for parameter in dataset.parameters if parameter.required}
+    async with dataset.table(unknown).open(Selection(limit=0)) as source:
+        columns = [ColumnInfo(name=field.name, type=str(field.type)) for field in source.schema]
+    return DatasetDetail(**_info(dataset), columns=columns)
+
+
+@router.get("/exports", responses=problem_responses(401, 422))
+async def list_receipts(
+    request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = RECEIPTS_SHOWN
+) -> list[Receipt]:
+    """The latest receipts of the caller's exports, newest first."""
+    caller = request.app.state.callers.caller_of(request)
+    return [_receipt(outcome) for outcome in service_of(request).receipts.latest(caller, limit)]
+
+
+@router.get("/exports/{export_id}", responses=problem_responses(401, 404, 422))
+async def show_receipt(request: Request, export_id: Annotated[str, Path(max_length=200)]) -> Receipt:
+    """What came of an export: rows, bytes, SHA-256 and state."""
+    caller = request.app.state.callers.caller_of(request)
+    outcome = service_of(request).receipts.get(export_id)
+    if outcome is None or outcome.caller != caller:
+        raise UnknownExport("no receipt of that id: it never was, still runs, or is forgotten", field="export_id")
+    return _receipt(outcome)
+
+
+def _info(dataset: Dataset) -> dict[str, Any]:
+    parameters = [ParameterInfo(**dataclasses.asdict(parameter)) for parameter in dataset.parameters]
+    return {"name": dataset.name, "description": dataset.description, "parameters": parameters}
+
+
+def _receipt(outcome: Outcome) -> Receipt:
+    return Receipt(**dataclasses.asdict(outcome))
+
+
+class _Ids:
+    """The ids of an export, made before anything can fail."""
+
+    def __init__(self, request: Request) -> None:
+        self.export_id = new_id()
+        self.request_id = request_id_of(request.scope)
+
+
+async def _respond(request: Request, read: Any) -> Response:
+    """The export, or the problem with its request, which counts as an export too."""
+    try:
+        job = await read()
+    except RequestError as error:
+        return _refuse(request, error)
+    return ExportResponse(service_of(request).exporter, job)
+
+
+def _refuse(request: Request, error: ExportError) -> Response:
+    service, export_id = service_of(request), new_id()
+    service.observer.finished(
+        Outcome(
+            export_id=export_id,
+            request_id=request_id_of(request.scope),
+            caller=request.client.host if request.client is not None else "local",
+            format=None,
+            dataset=None,
+            state=State.INVALID,
+            started_at=service.clocks.wall(),
+            reason=error.slug,
+            detail=error.detail,
+        )
+    )
+    return problem_response(error, request_id_of(request.scope), export_id)
+
+
+async def _job_of_body(request: Request) -> Job:
+    caller = request.app.state.callers.caller_of(request)
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"{media_type!r} is not read; send application/json", field="Content-Type")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("the body must come without content coding", field="Content-Encoding")
+    body = await _read_body(request, service_of(request).settings.max_body_bytes)
+    rows, rest = split_rows(body)
+    export_request = parse_request(rest)
+    if rows is not None and export_request.dataset is not None:
+        raise InvalidField("give rows or a dataset, not both", field="rows")
+    if rows is None and export_request.dataset is None:
+        raise InvalidField("give rows or a dataset", field="dataset")
+    return _job(request, caller, export_request, rows)
+
+
+async def _job_of_link(
+    request: Request, given: Mapping[str, Any], title: str | None, params: str | None, options: str | None
+) -> Job:
+    caller = request.app.state.callers.caller_of(request)
+    asked = _json_object("options", options) | {name: value for name, value in given.items() if value is not None}
+    if params is not None:
+        asked["params"] = _json_object("params", params)
+    if title is not None:
+        asked["pdf"] = dict(asked.get("pdf") or {}) | {"title": title}
+    return _job(request, caller, parse_request(json.dumps(asked).encode()), None)
+
+
+def _json_object(name: str, text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        raise InvalidField(f"{name} takes a JSON object", field=name) from None
+    return found
+
+
+def _job(request: Request, caller: str, export_request: ExportRequest, rows: memoryview | None) -> Job:
+    service, ids = service_of(request), _Ids(request)
+    accept = request.headers.get("accept")
+    return Job(
+        export_id=ids.export_id,
+        request_id=ids.request_id,
+        caller=caller,
+        request=export_request,
+        file_format=choose_format(export_request, accept),
+        table=lambda: _table(service, export_request, rows),
+        coding=_choose_coding(request.headers.get("accept-encoding")),
+    )
+
+
+def _table(service: Service, export_request: ExportRequest, rows: memoryview | None) -> Table:
+    if rows is None:
+        return service.dataset(export_request.dataset or "").table(export_request.params)
+    names = None if export_request.columns is None else tuple(column.name for column in export_request.columns)
+    return service.inline_table(rows, names)
+
+
+def choose_format(export_request: ExportRequest, accept: str | None) -> Format:
+    """The request's format, else what the Accept header likes best, CSV before PDF.
+
+    Raises:
+        NotAcceptable: the Accept header rules it out.
+    """
+    if export_request.format is not None and accepts_format(accept, export_request.format):
+        return export_request.format
+    best = preferred(accept, list(FORMATS_BY_MEDIA_TYPE)) if export_request.format is None else None
+    if best is None:
+        offers = " or ".join(FORMATS_BY_MEDIA_TYPE)
+        raise NotAcceptable(f"the Accept header must allow the file's type: {offers}", field="Accept")
+    return FORMATS_BY_MEDIA_TYPE[best]
+
+
+def _choose_coding(accept_encoding: str | None) -> str | None:
+    """The content coding that the client likes best; none where it asks for none."""
+    best = preferred(accept_encoding or "identity", [*CODINGS, "identity"])
+    return best if best in CODINGS else None
+
+
+async def _read_body(request: Request, most: int | None) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: it is longer than allowed; no more than that is read.
+    """
+    declared = request.headers.get("content-length", "")
+    if most is not None and declared.isdigit() and int(declared) > most:
+        raise _too_large(most)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if most is not None and len(body) > most:
+            raise _too_large(most)
+    return bytes(body)
+
+
+def _too_large(most: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is longer than the {most} bytes that MAX_BODY_BYTES allows", field="MAX_BODY_BYTES")
+
+
+def split_rows(body: bytes) -> tuple[memoryview | None, bytes]:
+    """The JSON text of `rows`, None where there are none, and the JSON text of the rest; no row is decoded.
+
+    Raises:
+        MalformedBody: the body is no JSON object.
+    """
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise MalformedBody("the body is no JSON object") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedBody(f"the body is no JSON: {error}") from None
+    rows = fields.pop("rows", None)
+    return memoryview(rows) if rows is not None and bytes(memoryview(rows)[:4]) != b"null" else None, msgspec.json.encode(fields)
+
+
+def parse_request(text: bytes) -> ExportRequest:
+    """The export request.
+
+    Raises:
+        InvalidField: naming every field that cannot be used.
+    """
+    try:
+        return ExportRequest.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise invalid_fields(error.errors(include_input=False, include_url=False, include_context=False)) from None

@@ -1,0 +1,170 @@
+"""Errors as problem details (RFC 9457). The one table of HTTP status codes."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+
+from spark_export import errors
+from spark_export.admission.bucket import Quota
+from spark_export.api.ids import request_id_of
+
+LOG = logging.getLogger("spark_export")
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:spark-export:problem:"
+REGISTERED_TYPES = {"quota-exceeded": "https://iana.org/assignments/http-problem-types#quota-exceeded"}
+
+STATUS: dict[type[errors.ExportError], HTTPStatus] = {
+    errors.ExportError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.RequestError: HTTPStatus.BAD_REQUEST,
+    errors.MalformedBody: HTTPStatus.BAD_REQUEST,
+    errors.InvalidField: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UnknownDataset: HTTPStatus.NOT_FOUND,
+    errors.UnknownExport: HTTPStatus.NOT_FOUND,
+    errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.RowLimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.Unencodable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.AdmissionError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.SourceError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.WriterError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+
+class FieldProblem(BaseModel):
+    """One field that must change."""
+
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """A problem (RFC 9457 3): `type` is stable, `detail` is for people, `field` is what to change."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    export_id: str | None = None
+    field: str | None = None
+    errors: list[FieldProblem] | None = None
+
+
+def status_of(error: errors.ExportError) -> HTTPStatus:
+    """The status of the error's kind, or of the nearest kind above it that has one."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem_response(error: errors.ExportError, request_id: str, export_id: str | None = None) -> Response:
+    """The error as a response."""
+    status = status_of(error)
+    more = error.more if isinstance(error, errors.InvalidField) else ()
+    problem = Problem(
+        type=REGISTERED_TYPES.get(error.slug, TYPE_PREFIX + error.slug),
+        title=error.slug.replace("-", " ").capitalize(),
+        status=status,
+        detail=error.detail,
+        request_id=request_id,
+        export_id=export_id,
+        field=error.field,
+        errors=[FieldProblem(field=field, detail=detail) for field, detail in more] or None,
+    )
+    return _respond(problem, _headers(error))
+
+
+def quota_headers(quota: Quota | None) -> dict[str, str]:
+    """Where the caller stands (draft-ietf-httpapi-ratelimit-headers)."""
+    if quota is None:
+        return {}
+    return {
+        "RateLimit-Policy": f'"default";q={quota.limit};w={quota.window_seconds}',
+        "RateLimit": f'"default";r={quota.remaining};t={quota.reset_seconds}',
+    }
+
+
+def _headers(error: errors.ExportError) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(error, errors.AdmissionError):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.RateLimited) and isinstance(error.quota, Quota):
+        headers |= quota_headers(error.quota)
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="spark-export"'
+    return headers
+
+
+def _respond(problem: Problem, headers: dict[str, str]) -> Response:
+    content = problem.model_dump(exclude_none=True)
+    return JSONResponse(content, problem.status, headers, media_type=MEDIA_TYPE)
+
+
+def invalid_fields(found: list[ErrorDetails], *skip: str) -> errors.InvalidField:
+    """pydantic's complaints as one error; the first is the headline.
+
+    Args:
+        found: as `ValidationError.errors()` has them.
+        skip: leading parts of a location that are not part of the request (`body`, `query`).
+    """
+    fields = [(path_of(each["loc"], *skip) or "body", each["msg"].removeprefix("Value error, ")) for each in found]
+    field, detail = fields[0]
+    return errors.InvalidField(f"{field}: {detail}", field=field, more=tuple(fields) if len(fields) > 1 else ())
+
+
+def path_of(location: tuple[str | int, ...], *skip: str) -> str:
+    """A location as a path: `where[0].value`."""
+    parts = location[1:] if location and location[0] in skip else location
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every error of the application, the framework's own included, with a problem."""
+
+    async def on_export_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.ExportError)
+        return problem_response(error, request_id_of(request.scope))
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return await on_export_error(request, invalid_fields(list(error.errors()), "query", "path", "body"))
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        status = HTTPStatus(error.status_code)
+        problem = Problem(
+            type="about:blank",
+            title=status.phrase,
+            status=status,
+            detail=f"{request.method} {request.url.path}: {status.description or status.phrase}",
+            request_id=request_id_of(request.scope),
+        )
+        return _respond(problem, dict(error.headers or {}))
+
+    async def on_bug(request: Request, error: Exception) -> Response:
+        LOG.error("internal error", exc_info=error, extra={"request_id": request_id_of(request.scope)})
+        return problem_response(errors.ExportError("internal error; the log tells more"), request_id_of(request.scope))
+
+    app.add_exception_handler(errors.ExportError, on_export_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_bug)
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What the OpenAPI document says of a route's errors."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {each: {"description": HTTPStatus(each).phrase, "content": {MEDIA_TYPE: schema}} for each in statuses}

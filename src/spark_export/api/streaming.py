@@ -1,0 +1,131 @@
+"""Sends an export: one scope around admission, source, writer and the sending itself.
+
+Starlette's StreamingResponse does not close its body, and a client that leaves before the first chunk leaves a
+generator that never starts; hence a response of our own. What fails before the first chunk is a problem with a status;
+what fails after it breaks the connection, so that no client takes the file for whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from urllib.parse import quote
+
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from spark_export.api.problems import problem_response, quota_headers
+from spark_export.errors import ExportError
+from spark_export.pipeline import Export, Exporter, Job
+
+LOG = logging.getLogger("spark_export")
+
+UNSAFE_IN_TOKEN = re.compile(r'[^ !#$&+.^_`{}~0-9A-Za-z()\[\],;=@-]')
+
+
+class BrokenExport(Exception):  # noqa: N818
+    """An export broke after its headers. Raised to the server, which then closes the connection without the last chunk.
+
+    The outcome has been told already: the server's own log line about it is dropped.
+    """
+
+
+def drop_broken_exports(record: logging.LogRecord) -> bool:
+    """A filter for the server's log: its traceback of a broken export says nothing that the outcome does not."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BrokenExport))
+
+
+class ExportResponse(Response):
+    """Makes and sends one export.
+
+    Args:
+        exporter: opens it.
+        job: what to make.
+    """
+
+    def __init__(self, exporter: Exporter, job: Job) -> None:
+        super().__init__()
+        self._exporter = exporter
+        self._job = job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send it, or stop making it when the client leaves."""
+        sending = asyncio.create_task(self._send(scope, receive, send))
+        leaving = asyncio.create_task(_until_disconnect(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not sending.done():
+                sending.cancel()
+            await asyncio.wait({sending, leaving})
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+        try:
+            async with self._exporter.open(self._job) as export:
+                await send({"type": "http.response.start", "status": 200, "headers": _raw(headers_of(export))})
+                started = True
+                async for chunk in export.body:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except Exception as error:
+            if started:
+                _log_cause(error, self._job)
+                raise BrokenExport(self._job.export_id) from error
+            if not isinstance(error, ExportError):
+                raise
+            _log_cause(error, self._job)
+            await problem_response(error, self._job.request_id, self._job.export_id)(scope, receive, send)
+            return
+        # Only now is it sure that nothing failed, and the receipt is there before the client sees the end.
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def headers_of(export: Export) -> dict[str, str]:
+    """The response's header fields."""
+    headers = {
+        "Content-Type": export.media_type,
+        "Content-Disposition": content_disposition(filename_of(export.job)),
+        "X-Export-Id": export.job.export_id,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "Vary": "Accept, Accept-Encoding",
+        "X-Accel-Buffering": "no",
+    }
+    if export.coding is not None:
+        headers["Content-Encoding"] = export.coding
+    return headers | quota_headers(export.quota)
+
+
+def filename_of(job: Job) -> str:
+    """The request's file name, or one made of the dataset's, with the format's extension."""
+    name = job.request.filename or job.request.dataset or "export"
+    extension = f".{job.file_format.value}"
+    return name if name.lower().endswith(extension) else name + extension
+
+
+def content_disposition(filename: str) -> str:
+    """An attachment of that name, for old and new clients (RFC 6266 4.3, RFC 8187)."""
+    plain = UNSAFE_IN_TOKEN.sub("_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _log_cause(error: Exception, job: Job) -> None:
+    """What the caller is not told: the exception behind the error, or the traceback of a bug."""
+    ids = {"export_id": job.export_id, "request_id": job.request_id}
+    if not isinstance(error, ExportError):
+        LOG.error("internal error", exc_info=error, extra=ids)
+    elif error.__cause__ is not None:
+        LOG.error("%s: %s", error.slug, error.__cause__, extra=ids)
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

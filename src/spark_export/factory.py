@@ -1,0 +1,173 @@
+"""The one place where objects are joined."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from spark_export.admission.bucket import RateLimiter
+from spark_export.admission.gate import Gate
+from spark_export.errors import SettingsError, UnknownDataset
+from spark_export.metrics import Metrics
+from spark_export.model import Format
+from spark_export.observe import LogObserver, Observer, Observers
+from spark_export.pipeline import Clocks, Exporter, Job
+from spark_export.receipts import Receipts
+from spark_export.settings import Settings
+from spark_export.sources.base import Dataset, Table
+from spark_export.sources.catalog import DatasetsFile, read_datasets_file
+from spark_export.sources.duckdb import Engine, SqlDataset
+from spark_export.sources.inline import InlineTable
+from spark_export.sources.synthetic import TradesDataset
+from spark_export.text import Encoder, Style
+from spark_export.text.encoder import name_some
+from spark_export.text.times import TimeStyle
+from spark_export.writers.base import Writer
+from spark_export.writers.csv import CsvWriter, Dialect
+from spark_export.writers.pdf import PdfWriter
+
+SPARE_READERS = 4
+"""Threads beyond one a slot: a call that is being interrupted holds its thread a moment longer than its slot."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that serves exports, ready.
+
+    Attributes:
+        settings: it was made of.
+        clocks: its time.
+        datasets: what can be exported by name.
+        exporter, gate, metrics, receipts, observer: see their classes.
+        engine, readers: for tables made for one request.
+    """
+
+    settings: Settings
+    clocks: Clocks
+    datasets: Mapping[str, Dataset]
+    exporter: Exporter
+    gate: Gate
+    metrics: Metrics
+    receipts: Receipts
+    observer: Observer
+    engine: Engine
+    readers: Executor
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset of that name.
+
+        Raises:
+            UnknownDataset: there is none.
+        """
+        try:
+            return self.datasets[name]
+        except KeyError:
+            known = name_some(list(self.datasets))
+            raise UnknownDataset(f"no dataset {name!r}; there are {known}", field="dataset") from None
+
+    def inline_table(self, rows: bytes | memoryview, names: tuple[str, ...] | None) -> Table:
+        """The rows of a request's body as a table."""
+        return InlineTable(rows, names, self.readers, self.engine)
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, clocks: Clocks | None = None) -> AsyncIterator[Service]:
+    """A service; leaving the block ends its threads and its engine.
+
+    Raises:
+        SettingsError: a setting or the datasets file cannot be used.
+    """
+    clocks = clocks or Clocks(monotonic=time.monotonic, wall=time.time)
+    with ExitStack() as stack:
+        readers = stack.enter_context(ThreadPoolExecutor(settings.max_concurrent + SPARE_READERS, "reader"))
+        kernels = stack.enter_context(ThreadPoolExecutor(settings.kernel_threads, "kernel"))
+        file = read_datasets_file(settings.datasets) if settings.datasets is not None else DatasetsFile()
+        engine = Engine(
+            folder=settings.datasets.parent if settings.datasets is not None else None,
+            databases=file.databases,
+            memory_bytes=settings.duckdb_memory_bytes,
+            query_threads=settings.duckdb_threads,
+            temp_folder=settings.spool_dir,
+            threads=readers,
+        )
+        stack.callback(engine.close)
+        gate = Gate(settings.max_concurrent, settings.max_queue, settings.queue_timeout_seconds, clocks.monotonic)
+        metrics = Metrics(gate, clocks.monotonic)
+        receipts = Receipts(settings.receipts_kept)
+        observer = Observers([metrics, receipts, LogObserver()])
+        exporter = Exporter(
+            limiter=RateLimiter(settings.rate_per_second, settings.rate_burst),
+            gate=gate,
+            make_writer=WriterFactory(kernels, clocks),
+            observer=observer,
+            threads=kernels,
+            max_rows=settings.max_rows,
+            timeout_seconds=settings.export_timeout_seconds,
+            clocks=clocks,
+        )
+        datasets = make_datasets(file, engine, readers)
+        yield Service(settings, clocks, datasets, exporter, gate, metrics, receipts, observer, engine, readers)
+
+
+def make_datasets(file: DatasetsFile, engine: Engine, readers: Executor) -> dict[str, Dataset]:
+    """The built-in dataset and the file's; the file may name its own `trades`.
+
+    Raises:
+        SettingsError: a dataset's SQL is not one SELECT statement, or its parameters are not those in the SQL.
+    """
+    datasets: dict[str, Dataset] = {"trades": TradesDataset(readers, engine)}
+    for name, config in file.datasets.items():
+        parameters = config.parameters()
+        try:
+            used = engine.parameters_of(config.sql)
+        except ValueError as error:
+            raise SettingsError(f"datasets.{name}.sql: {error}") from None
+        declared = {parameter.name for parameter in parameters}
+        if used != declared:
+            odd = sorted(used ^ declared)[0]
+            problem = "is in the sql but not declared" if odd in used else "is declared but not in the sql"
+            raise SettingsError(f"datasets.{name}.params.{odd}: {problem}")
+        datasets[name] = SqlDataset(name, config.description, parameters, config.sql, config.database, engine)
+    return datasets
+
+
+@dataclass(frozen=True)
+class WriterFactory:
+    """Makes the writer of each export.
+
+    Args:
+        threads: where batches are formatted.
+        clocks: the time of making that a PDF shows.
+    """
+
+    threads: Executor
+    clocks: Clocks
+
+    def __call__(self, job: Job, schema: Any) -> Writer:
+        """The writer for the job and the schema of its rows.
+
+        Raises:
+            InvalidField: an option does not fit the columns.
+        """
+        return self._pdf(job, schema) if job.file_format is Format.PDF else self._csv(job, schema)
+
+    def _csv(self, job: Job, schema: Any) -> Writer:
+        request = job.request
+        dialect = Dialect.from_options(request.csv)
+        return CsvWriter(Encoder(schema, request.columns, dialect.style(request.timezone)), dialect, self.threads)
+
+    def _pdf(self, job: Job, schema: Any) -> Writer:
+        request = job.request
+        style = Style(TimeStyle(request.timezone, separator=" "))
+        return PdfWriter(
+            Encoder(schema, request.columns, style),
+            request.pdf,
+            threads=self.threads,
+            made_at=dt.datetime.fromtimestamp(self.clocks.wall(), dt.UTC),
+            default_title=request.dataset,
+        )

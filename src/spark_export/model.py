@@ -1,0 +1,304 @@
+"""What a caller asks for and what came of it: the frozen request, and the outcome.
+
+The request is validated here once, at the edge; everything behind it trusts it. Rows never pass through these models.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zoneinfo
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+Scalar = str | int | float | bool
+SCALAR_SCHEMA = {"type": ["string", "number", "boolean"]}
+
+FORBIDDEN_IN_FILENAME = re.compile(r'[\x00-\x1f\x7f-\x9f"/\\\u2028\u2029\ud800-\udfff]')
+FILENAME_MAX_CHARACTERS = 200
+"""With four bytes a character and an extension it still fits the 255 bytes that file systems allow, for all but
+the longest names in the widest scripts; longer ones are a mistake more often than a wish."""
+
+
+class Format(StrEnum):
+    """A kind of file that can be made."""
+
+    CSV = "csv"
+    PDF = "pdf"
+
+
+class Frozen(BaseModel):
+    """A part of a request: immutable, and without room for a misspelt key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _check_timezone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+        raise ValueError(f"{name!r} is no IANA time zone, such as 'UTC' or 'Europe/Istanbul'") from None
+    return name
+
+
+def _check_encoding(name: str) -> str:
+    try:
+        codec = codecs.lookup(name)
+    except (LookupError, ValueError):
+        codec = None
+    # The only public way to ask a codec whether it makes bytes of text (zlib, rot13 and the like do not).
+    if codec is None or not getattr(codec, "_is_text_encoding", False) or codec.name in {"undefined", "idna", "punycode"}:
+        raise ValueError(f"{name!r} is no text encoding, such as 'utf-8', 'windows-1254' or 'utf-16'")
+    return name
+
+
+def _check_filename(name: str) -> str:
+    if FORBIDDEN_IN_FILENAME.search(name):
+        raise ValueError("a file name holds no line breaks, control characters, quotes or slashes")
+    if not name.strip(" ."):
+        raise ValueError("a file name is more than dots and spaces")
+    return name
+
+
+def _check_delimiter(character: str) -> str:
+    if character in '"\r\n\0' or character.isalnum():
+        raise ValueError("the delimiter is one character that is no quote, line break, letter or digit")
+    return character
+
+
+def _check_scalars(value: Any) -> Any:
+    """One scalar, or a list of them as a tuple; a union of types would answer a mistake with five complaints."""
+    if isinstance(value, list | tuple):
+        if not all(isinstance(each, str | int | float | bool) for each in value):
+            raise ValueError("takes texts, numbers and booleans")
+        return tuple(value)
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise ValueError("takes a text, a number, a boolean, or a list of them")
+    return value
+
+
+def _check_params(values: dict[str, Any]) -> dict[str, Any]:
+    for name, value in values.items():
+        if value is not None and not isinstance(value, str | int | float | bool):
+            raise ValueError(f"{name!r} takes a text, a number or a boolean")
+    return values
+
+
+def _spell_out(column: Any) -> Any:
+    """A bare name is a column with nothing said about it."""
+    return {"name": column} if isinstance(column, str) else column
+
+
+Timezone = Annotated[str, AfterValidator(_check_timezone)]
+Text = Annotated[str, Field(max_length=2000)]
+
+
+class ColumnSpec(Frozen):
+    """One column of the file: which column of the rows, and how its values read.
+
+    Attributes:
+        name: the column of the rows.
+        label: the header; the name unless given.
+        decimals: fixed number of decimal places, rounded half to even.
+        thousands: separator between groups of three digits.
+        date_format: strftime pattern for dates, times and timestamps (`%Y-%m-%d %H:%M`).
+        null: what stands for a missing value; the format's own text unless given.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    label: Text | None = None
+    decimals: Annotated[int, Field(ge=0, le=18)] | None = None
+    thousands: Literal[",", ".", " ", "'", "_", "\u00a0", "\u202f"] | None = None
+    date_format: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    null: Annotated[str, Field(max_length=200)] | None = None
+
+
+class Condition(Frozen):
+    """A filter: `column op value`. Conditions are joined by AND; the value is bound, never made SQL.
+
+    Attributes:
+        column: a column of the rows, whether or not it is in the file.
+        op: eq, ne, lt, le, gt, ge, like take one value; in takes a list, between two; is_null, not_null none.
+        value: one scalar or a list of them.
+    """
+
+    column: str
+    op: Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "between", "like", "is_null", "not_null"]
+    value: Annotated[
+        Any,
+        AfterValidator(_check_scalars),
+        WithJsonSchema({"anyOf": [SCALAR_SCHEMA, {"type": "array", "items": SCALAR_SCHEMA}, {"type": "null"}]}),
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_value(self) -> Self:
+        given = self.value
+        fits = {
+            "in": isinstance(given, tuple) and len(given) > 0,
+            "between": isinstance(given, tuple) and len(given) == 2,  # noqa: PLR2004
+            "is_null": given is None,
+            "not_null": given is None,
+        }.get(self.op, given is not None and not isinstance(given, tuple))
+        if not fits:
+            wanted = {
+                "in": "a list of at least one value",
+                "between": "a list of two values",
+                "is_null": "no value",
+                "not_null": "no value",
+            }.get(self.op, "one value")
+            raise ValueError(f"{self.op} takes {wanted}")
+        return self
+
+    @cached_property
+    def values(self) -> tuple[Scalar, ...]:
+        """The values to bind, in order."""
+        if isinstance(self.value, tuple):
+            return self.value
+        return () if self.value is None else (self.value,)
+
+
+Column = Annotated[ColumnSpec, BeforeValidator(_spell_out, json_schema_input_type=str | ColumnSpec)]
+
+
+class CsvOptions(Frozen):
+    """How the CSV reads. What is not given comes from the profile.
+
+    Attributes:
+        profile: `excel` sets for a spreadsheet: a BOM, `;` where the decimal mark is a comma, dates it recognises.
+        delimiter: one character; `,` unless told, `;` with `profile: excel` and `decimal: ","`.
+        quote: `minimal` where RFC 4180 needs it, `nonnumeric` every cell that is no number, `all` every cell.
+        line_terminator: CR LF (RFC 4180 2.1) or LF.
+        null: what stands for a missing value; empty unless told. An empty text is then `""`, so the two differ.
+        decimal: the decimal mark of numbers.
+        bom: begin with a byte order mark; only for encodings that have one.
+        header: begin with the labels.
+        encoding: any text encoding that Python knows.
+        errors: what becomes of a character that the encoding cannot hold: fail, or `?`.
+        formulas: `escape` puts an apostrophe before a text that a spreadsheet would run as a formula.
+    """
+
+    profile: Literal["excel"] | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_check_delimiter)] | None = None
+    quote: Literal["minimal", "all", "nonnumeric"] = "minimal"
+    line_terminator: Literal["\r\n", "\n"] = "\r\n"
+    null: Annotated[str, Field(max_length=200)] = ""
+    decimal: Literal[".", ","] = "."
+    bom: bool | None = None
+    header: bool = True
+    encoding: Annotated[str, Field(max_length=40), AfterValidator(_check_encoding)] = "utf-8"
+    errors: Literal["strict", "replace"] = "strict"
+    formulas: Literal["escape", "keep"] = "escape"
+
+
+class PdfOptions(Frozen):
+    """How the PDF looks.
+
+    Attributes:
+        title: the line above the table and the document's title; the request's title or the dataset unless given.
+        subtitle: a smaller line under the title.
+        page_size: paper.
+        orientation: `auto` takes landscape where the columns do not fit upright.
+        font_size: of the cells, in points.
+        overflow: a text wider than its column ends in an ellipsis.
+    """
+
+    title: Text | None = None
+    subtitle: Text | None = None
+    page_size: Literal["A4", "A3", "Letter", "Legal"] = "A4"
+    orientation: Literal["portrait", "landscape", "auto"] = "auto"
+    font_size: Annotated[float, Field(ge=4, le=24)] = 8
+    overflow: Literal["ellipsis"] = "ellipsis"
+
+
+class ExportRequest(Frozen):
+    """An export: which rows, in which form. The rows of an inline export travel beside it.
+
+    Attributes:
+        format: of the file; what `Accept` prefers unless given, else CSV.
+        dataset: name of the rows; absent when the body carries them.
+        params: values of the dataset's parameters.
+        columns: the columns of the file in their order; all unless given.
+        where: filters, joined by AND.
+        order_by: columns, a leading `-` for descending; missing values last.
+        limit: at most so many rows.
+        filename: of the download; made of the dataset unless given.
+        timezone: IANA name; timestamps with a zone are shown in it, in UTC unless given.
+    """
+
+    format: Format | None = None
+    dataset: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    params: Annotated[
+        dict[str, Any],
+        AfterValidator(_check_params),
+        WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
+    ] = Field(default_factory=dict)
+    columns: Annotated[tuple[Column, ...], Field(min_length=1)] | None = None
+    where: tuple[Condition, ...] = ()
+    order_by: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    limit: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    filename: Annotated[str, Field(max_length=FILENAME_MAX_CHARACTERS), AfterValidator(_check_filename)] | None = None
+    timezone: Timezone = "UTC"
+    csv: CsvOptions = CsvOptions()
+    pdf: PdfOptions = PdfOptions()
+
+
+class State(StrEnum):
+    """How an export ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """The client left, or the service was stopped."""
+    REJECTED = "rejected"
+    """Not admitted: rate limit, queue, draining."""
+    INVALID = "invalid"
+    """The request could not be served as it was."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one export: the receipt, the log line and the metrics are made of it.
+
+    Attributes:
+        export_id: made here, unguessable.
+        request_id: the caller's or made here.
+        caller: who asked: a key's name, else an address.
+        format: of the file, None where the request did not get so far.
+        dataset: name of the rows, None for rows in the body.
+        state: how it ended.
+        reason: slug of the error; None for a completed export.
+        detail: sentence for the caller; None for a completed export.
+        rows: read from the source.
+        bytes: of the file, before any content coding.
+        sent_bytes: handed to the client, after content coding.
+        sha256: of the file, hexadecimal; None unless completed.
+        started_at: when the request came, seconds since the epoch.
+        queued_seconds: waited for a slot.
+        first_byte_seconds: from the request to the first byte; None if there was none.
+        seconds: from the request to the end.
+        escaped_cells: texts that the formula guard changed.
+        replaced_characters: characters that the encoding could not hold.
+    """
+
+    export_id: str
+    request_id: str
+    caller: str
+    format: Format | None
+    dataset: str | None
+    state: State
+    started_at: float
+    reason: str | None = None
+    detail: str | None = None
+    rows: int = 0
+    bytes: int = 0
+    sent_bytes: int = 0
+    sha256: str | None = None
+    queued_seconds: float = 0.0
+    first_byte_seconds: float | None = None
+    seconds: float = 0.0
+    escaped_cells: int = 0
+    replaced_characters: int = 0

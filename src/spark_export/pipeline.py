@@ -1,0 +1,308 @@
+"""One export from admission to its last byte: source -> writer, limits and counts at the two seams.
+
+    async with exporter.open(job) as export:      # admitted, opened, first chunk made
+        send(headers)
+        async for chunk in export.body:
+            send(chunk)
+
+Everything an export holds (a token, a place in the queue, a slot, a connection, threads' work) belongs to that one
+block; whatever ends it gives all of it back, and the outcome is told once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from spark_export.admission.bucket import Quota, RateLimiter
+from spark_export.admission.gate import Gate
+from spark_export.errors import (
+    AdmissionError,
+    DeadlineExceeded,
+    ExportError,
+    RateLimited,
+    RequestError,
+    RowLimitExceeded,
+)
+from spark_export.model import ExportRequest, Format, Outcome, State
+from spark_export.observe import Observer
+from spark_export.sources.base import Source, Table
+from spark_export.sources.selection import Selection
+from spark_export.writers.base import Tally, Writer
+from spark_export.writers.compression import compress
+
+BATCH_ROWS_MOST = 16_384
+BATCH_BYTES_MOST = 4 * 2**20
+"""A source may hand over bigger batches; they are cut (without a copy), so that memory is bounded by construction."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An export to be made.
+
+    Attributes:
+        export_id, request_id: for the receipt and the log.
+        caller: whose token it takes.
+        request: what to make.
+        file_format: decided from the request and what the client accepts.
+        table: where the rows come from; called after admission, so that nothing is prepared for a rejected export.
+        coding: content coding that the client likes best, None for none.
+    """
+
+    export_id: str
+    request_id: str
+    caller: str
+    request: ExportRequest
+    file_format: Format
+    table: Callable[[], Table]
+    coding: str | None = None
+
+
+@dataclass
+class Progress:
+    """What an export has come to so far."""
+
+    started_at: float
+    began: float
+    rows: int = 0
+    bytes: int = 0
+    sent_bytes: int = 0
+    queued_seconds: float = 0.0
+    first_byte_seconds: float | None = None
+    writer: Writer | None = None
+    digest: Any = field(default_factory=hashlib.sha256)
+
+
+@dataclass(frozen=True)
+class Export:
+    """An admitted export whose first chunk is made.
+
+    Attributes:
+        job: what it was asked to be.
+        media_type: of the file.
+        quota: where the caller stands, None without a limit.
+        coding: content coding of the body, None for the file as it is.
+        body: the bytes to send.
+    """
+
+    job: Job
+    media_type: str
+    quota: Quota | None
+    coding: str | None
+    body: AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Time as a parameter.
+
+    Attributes:
+        monotonic: seconds that never go back.
+        wall: seconds since the epoch.
+    """
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Exporter:
+    """Opens exports.
+
+    Args:
+        limiter, gate: admission.
+        make_writer: the writer for a request and the schema of its rows.
+        observer: told of every byte and every end.
+        threads: where content codings are made.
+        max_rows: of one export, None for any number.
+        timeout_seconds: of one export from its slot to its last byte, None for any time.
+        clocks: time.
+    """
+
+    def __init__(
+        self,
+        *,
+        limiter: RateLimiter,
+        gate: Gate,
+        make_writer: Callable[[Job, Any], Writer],
+        observer: Observer,
+        threads: Executor,
+        max_rows: int | None,
+        timeout_seconds: float | None,
+        clocks: Clocks,
+    ) -> None:
+        self._limiter = limiter
+        self._gate = gate
+        self._make_writer = make_writer
+        self._observer = observer
+        self._threads = threads
+        self._max_rows = max_rows
+        self._timeout_seconds = timeout_seconds
+        self._clocks = clocks
+
+    @asynccontextmanager
+    async def open(self, job: Job) -> AsyncIterator[Export]:
+        """An export, ready to be sent; its body is complete when the block ends without an exception.
+
+        Raises:
+            ExportError: on entering, where it could not begin; out of `body`, where it broke.
+        """
+        progress = Progress(self._clocks.wall(), self._clocks.monotonic())
+        error: BaseException | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                yield await self._enter(job, progress, stack)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._observer.finished(self._outcome(job, progress, error))
+
+    async def _enter(self, job: Job, progress: Progress, stack: AsyncExitStack) -> Export:
+        quota = self._take_token(job)
+        await stack.enter_async_context(self._gate.open_slot())
+        progress.queued_seconds = self._clocks.monotonic() - progress.began
+        await stack.enter_async_context(_open_deadline(self._timeout_seconds))
+        selection = Selection.from_request(job.request)
+        source = await stack.enter_async_context(job.table().open(selection))
+        self._check_total(source)
+        writer = progress.writer = self._make_writer(job, source.schema)
+        # Pages are deflated already: a second time costs and gains nothing.
+        coding = job.coding if job.file_format is Format.CSV else None
+        rows = await stack.enter_async_context(aclosing(self._rows(source, progress)))
+        file = await stack.enter_async_context(aclosing(_file(writer.write(rows), progress)))
+        coded = await stack.enter_async_context(aclosing(compress(file, coding, self._threads)))
+        first = await anext(coded, b"")
+        body = await stack.enter_async_context(aclosing(self._body(first, coded, job, progress)))
+        return Export(job, writer.media_type, quota, coding, body)
+
+    def _take_token(self, job: Job) -> Quota | None:
+        quota = self._limiter.try_take(job.caller, self._clocks.monotonic())
+        if quota is not None and not quota.allowed:
+            raise RateLimited(
+                f"more than {quota.limit} exports at once, or than RATE_PER_SECOND allows in the long run",
+                retry_after_seconds=quota.reset_seconds,
+                quota=quota,
+                field="RATE_PER_SECOND",
+            )
+        return quota
+
+    def _check_total(self, source: Source) -> None:
+        if self._max_rows is not None and source.total_rows is not None and source.total_rows > self._max_rows:
+            raise self._row_limit()
+
+    def _row_limit(self) -> RowLimitExceeded:
+        return RowLimitExceeded(f"the export has more than {self._max_rows} rows, which MAX_ROWS allows", field="limit")
+
+    async def _rows(self, source: Source, progress: Progress) -> AsyncGenerator[Any, None]:
+        """The source's batches, cut to size, counted, and capped: a cap breaks the export, it never cuts it short."""
+        async with aclosing(source.batches()) as batches:
+            async for batch in batches:
+                progress.rows += len(batch)
+                if self._max_rows is not None and progress.rows > self._max_rows:
+                    raise self._row_limit()
+                for part in cut(batch):
+                    yield part
+
+    async def _body(
+        self, first: bytes, rest: AsyncIterator[bytes], job: Job, progress: Progress
+    ) -> AsyncGenerator[bytes, None]:
+        """What goes to the client, counted as it goes."""
+        progress.first_byte_seconds = self._clocks.monotonic() - progress.began
+        self._count_sent(first, job, progress)
+        yield first
+        async for chunk in rest:
+            self._count_sent(chunk, job, progress)
+            yield chunk
+
+    def _count_sent(self, chunk: bytes, job: Job, progress: Progress) -> None:
+        progress.sent_bytes += len(chunk)
+        self._observer.wrote(job.file_format, len(chunk))
+
+    def _outcome(self, job: Job, progress: Progress, error: BaseException | None) -> Outcome:
+        tally = progress.writer.tally if progress.writer is not None else Tally()
+        return Outcome(
+            export_id=job.export_id,
+            request_id=job.request_id,
+            caller=job.caller,
+            format=job.file_format,
+            dataset=job.request.dataset,
+            state=_state(progress, error),
+            started_at=progress.started_at,
+            reason=_reason(error),
+            detail=error.detail if isinstance(error, ExportError) else None,
+            rows=progress.rows,
+            bytes=progress.bytes,
+            sent_bytes=progress.sent_bytes,
+            sha256=progress.digest.hexdigest() if error is None else None,
+            queued_seconds=progress.queued_seconds,
+            first_byte_seconds=progress.first_byte_seconds,
+            seconds=self._clocks.monotonic() - progress.began,
+            escaped_cells=tally.escaped_cells,
+            replaced_characters=tally.replaced_characters,
+        )
+
+
+@asynccontextmanager
+async def _open_deadline(seconds: float | None) -> AsyncIterator[None]:
+    """End the block after so many seconds.
+
+    Raises:
+        DeadlineExceeded: it took longer.
+    """
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            yield
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise DeadlineExceeded(
+            f"the export took longer than {seconds:g} s", field="EXPORT_TIMEOUT_SECONDS"
+        ) from None
+
+
+async def _file(chunks: AsyncGenerator[bytes, None], progress: Progress) -> AsyncGenerator[bytes, None]:
+    """The file's bytes, counted and digested on their way."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            progress.bytes += len(chunk)
+            progress.digest.update(chunk)
+            yield chunk
+
+
+def cut(batch: Any) -> Iterator[Any]:
+    """The batch in slices of bounded rows and bytes, without a copy."""
+    rows = len(batch)
+    by_bytes = rows * BATCH_BYTES_MOST // max(batch.nbytes, 1)
+    step = max(1, min(BATCH_ROWS_MOST, by_bytes))
+    if step >= rows:
+        yield batch
+        return
+    for start in range(0, rows, step):
+        yield batch.slice(start, step)
+
+
+def _state(progress: Progress, error: BaseException | None) -> State:
+    if error is None:
+        return State.COMPLETED
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return State.CANCELLED
+    if progress.first_byte_seconds is None:
+        if isinstance(error, AdmissionError):
+            return State.REJECTED
+        if isinstance(error, RequestError):
+            return State.INVALID
+    return State.FAILED
+
+
+def _reason(error: BaseException | None) -> str | None:
+    if error is None:
+        return None
+    if isinstance(error, ExportError):
+        return error.slug
+    return "cancelled" if isinstance(error, asyncio.CancelledError | GeneratorExit) else ExportError.slug

@@ -1,0 +1,119 @@
+"""Settings: environment first, each variable with its unit in its name, a bad value stops the start.
+
+None (an empty variable) means unlimited; 0 never does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from spark_export.errors import SettingsError
+
+PREFIX = "SPARK_EXPORT_"
+MIB = 2**20
+
+KUBERNETES_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
+"""Kubernetes sets these in every pod beside a Service named spark-export."""
+
+
+class Settings(BaseSettings):
+    """All settings; each attribute is the variable `SPARK_EXPORT_` plus its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_parse_none_str="", extra="forbid", frozen=True)
+
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 4001
+    datasets: Annotated[Path | None, Field(description="TOML file of datasets; paths in it are relative to it.")] = None
+    api_keys: Annotated[
+        dict[str, SecretStr] | None,
+        NoDecode,
+        Field(description="`name=key,name=key`: who may export. Without it anyone who reaches the port may."),
+    ] = None
+    trusted_proxies: Annotated[
+        str | None, Field(description="Addresses or networks, comma-separated, whose X-Forwarded-For is believed.")
+    ] = None
+
+    max_concurrent: Annotated[int, Field(ge=1, description="Exports that run at once.")] = 4
+    max_queue: Annotated[int, Field(ge=0, description="Exports that may wait for a slot; more get 503.")] = 64
+    queue_timeout_seconds: Annotated[float, Field(gt=0, description="Longest wait for a slot, then 503.")] = 30
+    rate_per_second: Annotated[
+        float | None, Field(gt=0, description="Exports a caller may start each second; more get 429.")
+    ] = None
+    rate_burst: Annotated[int, Field(ge=1, description="Exports a caller may start at once before the rate holds.")] = 20
+
+    max_rows: Annotated[int | None, Field(ge=1, description="Most rows of one export; over it the export fails.")] = None
+    max_body_bytes: Annotated[int | None, Field(ge=1, description="Largest request body; over it 413.")] = 64 * MIB
+    export_timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="Longest time of one export, from its slot to its last byte.")
+    ] = None
+    drain_seconds: Annotated[float, Field(gt=0, description="How long running exports may finish after SIGTERM.")] = 30
+    receipts_kept: Annotated[int, Field(ge=1, description="Receipts kept in memory, the latest first.")] = 10_000
+
+    duckdb_memory_bytes: Annotated[
+        int, Field(ge=16 * MIB, description="Memory that all queries share; sorting spills to SPOOL_DIR beyond it.")
+    ] = 512 * MIB
+    duckdb_threads: Annotated[int, Field(ge=1, description="Threads that all queries share.")] = min(4, os.cpu_count() or 1)
+    kernel_threads: Annotated[int, Field(ge=1, description="Threads that format batches.")] = min(4, os.cpu_count() or 1)
+    spool_dir: Annotated[Path, Field(description="Folder for temporary files.")] = Path(tempfile.gettempdir())
+
+    log_format: Annotated[Literal["text", "json"], Field(description="Form of the log lines on standard error.")] = "text"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = "info"
+
+    @field_validator("datasets")
+    @classmethod
+    def _datasets_is_a_file(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"no file {str(path)!r}")
+        return path.resolve() if path is not None else None
+
+    @field_validator("spool_dir")
+    @classmethod
+    def _spool_dir_is_writable(cls, path: Path) -> Path:
+        if not path.is_dir() or not os.access(path, os.W_OK):
+            raise ValueError(f"{str(path)!r} is no folder that can be written to")
+        return path.resolve()
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_api_keys(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.strip().partition("=") for pair in value.split(",") if pair.strip()]
+        # The message must not repeat the value: it is a secret.
+        if not pairs or not all(name and key for name, _, key in pairs) or len({name for name, _, _ in pairs}) < len(pairs):
+            raise ValueError("must read name=key,name=key with different names")
+        return {name.strip(): key for name, _, key in pairs}
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """Settings from the environment, with `given` before it.
+
+    Raises:
+        SettingsError: a value cannot be used, or a variable with the prefix is none of the settings.
+    """
+    environment = os.environ if environment is None else environment
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in environment:
+        unknown = variable.startswith(PREFIX) and variable not in known
+        if unknown and not KUBERNETES_SERVICE_LINK.fullmatch(variable):
+            raise SettingsError(f"{variable}: no such setting; there are {', '.join(sorted(known))}")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_problems(error))) from None
+
+
+def _problems(error: ValidationError) -> list[str]:
+    found = []
+    for each in error.errors(include_input=False, include_url=False):
+        name = PREFIX + str(each["loc"][0]).upper() if each["loc"] else "settings"
+        found.append(f"{name}: {each['msg'].removeprefix('Value error, ')}")
+    return found

@@ -1,0 +1,1 @@
+"""Sources: where rows come from, as async iterators of Arrow record batches."""

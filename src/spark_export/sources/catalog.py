@@ -1,0 +1,112 @@
+"""The datasets file: TOML that names what can be exported.
+
+    [databases]
+    book = "book.duckdb"                    # attached read-only
+
+    [datasets.flights]
+    description = "Flights by carrier"
+    sql = "SELECT * FROM read_parquet('flights.parquet') WHERE carrier = $carrier"
+
+    [datasets.flights.params.carrier]
+    type = "text"
+    default = "UA"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spark_export.errors import SettingsError
+from spark_export.sources.parameters import Parameter, ParameterType
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
+PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+"""What DuckDB takes after a `$`; names that begin with two underscores are the engine's own."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ParameterConfig(_Strict):
+    """`[datasets.NAME.params.NAME]`."""
+
+    type: ParameterType = "text"
+    default: Any = None
+    required: bool = False
+    minimum: int | None = None
+    maximum: int | None = None
+    description: str = ""
+
+
+class DatasetConfig(_Strict):
+    """`[datasets.NAME]`."""
+
+    sql: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    database: str | None = None
+    params: dict[str, ParameterConfig] = Field(default_factory=dict)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The dataset's parameters."""
+        return tuple(Parameter(name=name, **config.model_dump()) for name, config in self.params.items())
+
+
+class DatasetsFile(_Strict):
+    """The whole file; paths in `databases` are absolute."""
+
+    databases: dict[str, Path] = Field(default_factory=dict)
+    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+
+
+def read_datasets_file(path: Path) -> DatasetsFile:
+    """The file's datasets and databases.
+
+    Raises:
+        SettingsError: the file cannot be read, is no TOML, or a key in it cannot be used; the message names it.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        parsed = DatasetsFile.model_validate(content)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path.name}: {error}") from None
+    except ValidationError as error:
+        raise SettingsError("; ".join(_problems(path, error))) from None
+    _check_names(path, parsed)
+    databases = {alias: path.parent / file for alias, file in parsed.databases.items()}
+    return parsed.model_copy(update={"databases": databases})
+
+
+def _problems(path: Path, error: ValidationError) -> list[str]:
+    return [
+        f"{path.name}: {'.'.join(map(str, each['loc']))}: {each['msg']}"
+        for each in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def _check_names(path: Path, parsed: DatasetsFile) -> None:
+    for alias in parsed.databases:
+        if not PARAMETER_NAME.fullmatch(alias):
+            raise SettingsError(f"{path.name}: databases.{alias}: an alias is letters, digits and underscores")
+    for name, config in parsed.datasets.items():
+        where = f"{path.name}: datasets.{name}"
+        if not NAME.fullmatch(name):
+            raise SettingsError(f"{where}: a name is letters, digits, `_`, `.` and `-`, and begins with a letter")
+        if config.database is not None and config.database not in parsed.databases:
+            raise SettingsError(f"{where}.database: no database {config.database!r} under [databases]")
+        for parameter in config.parameters():
+            _check_parameter(f"{where}.params.{parameter.name}", parameter)
+
+
+def _check_parameter(where: str, parameter: Parameter) -> None:
+    if not PARAMETER_NAME.fullmatch(parameter.name):
+        raise SettingsError(f"{where}: a parameter's name is letters, digits and underscores")
+    try:
+        parameter.convert(parameter.default)
+    except ValueError as error:
+        raise SettingsError(f"{where}.default: {error}") from None

@@ -1,0 +1,1 @@
+"""Writers: record batches in, bytes of a file out."""

@@ -1,0 +1,73 @@
+"""What every writer is, and the threads its kernels run in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass
+class Tally:
+    """What a writer counts while it writes, for the receipt.
+
+    Attributes:
+        escaped_cells: texts that the formula guard changed.
+        replaced_characters: characters that the encoding could not hold.
+    """
+
+    escaped_cells: int = 0
+    replaced_characters: int = 0
+
+
+class Writer(Protocol):
+    """Makes one file of one export's batches.
+
+    Attributes:
+        media_type: value of the Content-Type field.
+        tally: counted so far.
+    """
+
+    media_type: str
+    tally: Tally
+
+    def write(self, batches: AsyncIterator[Any]) -> AsyncGenerator[bytes, None]:
+        """The file's bytes, chunk by chunk, never more than a few batches behind the source.
+
+        The first chunk holds the first batch, so that what can fail early fails before it. The caller closes the
+        generator; it owns nothing that must be given back.
+
+        Raises:
+            WriterError: the rows cannot be written; what came out before is no whole file.
+        """
+        ...
+
+
+async def map_ordered(
+    items: AsyncIterator[T], work: Callable[[T], S], threads: Executor, ahead: int = 1
+) -> AsyncGenerator[S, None]:
+    """`work` of each item, in order, in threads; up to `ahead` results are made while one is consumed.
+
+    The first result is handed on at once, since somebody waits for the first byte; later ones are overlapped. Closing
+    early leaves at most `ahead + 1` calls of `work` to run out.
+    """
+    loop = asyncio.get_running_loop()
+    pending: deque[asyncio.Future[S]] = deque()
+    limit = 0
+    try:
+        async for item in items:
+            pending.append(loop.run_in_executor(threads, work, item))
+            while len(pending) > limit:
+                yield await pending.popleft()
+                limit = ahead
+        while pending:
+            yield await pending.popleft()
+    finally:
+        for future in pending:
+            future.cancel()
