@@ -33,7 +33,7 @@ from spark_export.model import ExportRequest, Format, Outcome, State
 from spark_export.observe import Observer
 from spark_export.sources.base import Source, Table
 from spark_export.sources.selection import Selection
-from spark_export.writers.base import Tally, Writer
+from spark_export.writers.base import Chunk, Tally, Writer
 from spark_export.writers.compression import compress
 
 BATCH_ROWS_MOST = 16_384
@@ -94,7 +94,7 @@ class Export:
     media_type: str
     quota: Quota | None
     coding: str | None
-    body: AsyncGenerator[bytes, None]
+    body: AsyncGenerator[Chunk, None]
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ class Exporter:
                     yield part
 
     async def _body(
-        self, first: bytes, rest: AsyncIterator[bytes], job: Job, progress: Progress
-    ) -> AsyncGenerator[bytes, None]:
+        self, first: Chunk, rest: AsyncIterator[Chunk], job: Job, progress: Progress
+    ) -> AsyncGenerator[Chunk, None]:
         """What goes to the client, counted as it goes."""
         progress.first_byte_seconds = self._clocks.monotonic() - progress.began
         self._count_sent(first, job, progress)
@@ -219,7 +219,7 @@ class Exporter:
             self._count_sent(chunk, job, progress)
             yield chunk
 
-    def _count_sent(self, chunk: bytes, job: Job, progress: Progress) -> None:
+    def _count_sent(self, chunk: Chunk, job: Job, progress: Progress) -> None:
         progress.sent_bytes += len(chunk)
         self._observer.wrote(job.file_format, len(chunk))
 
@@ -266,7 +266,7 @@ async def _open_deadline(seconds: float | None) -> AsyncIterator[None]:
         ) from None
 
 
-async def _file(chunks: AsyncGenerator[bytes, None], progress: Progress) -> AsyncGenerator[bytes, None]:
+async def _file(chunks: AsyncGenerator[Chunk, None], progress: Progress) -> AsyncGenerator[Chunk, None]:
     """The file's bytes, counted and digested on their way."""
     async with aclosing(chunks):
         async for chunk in chunks:

@@ -23,8 +23,9 @@ def guard(cells: Any) -> tuple[Any, int]:
     count = int(dangerous.sum())
     if count == 0:
         return cells, 0
-    escaped = pc.binary_join_element_wise("'", cells.filter(pa.array(dangerous)), "")
-    return pc.replace_with_mask(cells, pa.array(dangerous), escaped), count
+    mask = pa.array(dangerous)
+    escaped = pc.binary_replace_slice(cells.filter(mask), 0, 0, "'")
+    return pc.replace_with_mask(cells, mask, escaped), count
 
 
 def guard_label(label: str) -> tuple[str, int]:

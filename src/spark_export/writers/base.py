@@ -9,6 +9,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+Chunk = bytes | memoryview
+"""A piece of a file; a view of a kernel's own buffer where that spares a copy."""
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -37,7 +40,7 @@ class Writer(Protocol):
     media_type: str
     tally: Tally
 
-    def write(self, batches: AsyncIterator[Any]) -> AsyncGenerator[bytes, None]:
+    def write(self, batches: AsyncIterator[Any]) -> AsyncGenerator[Chunk, None]:
         """The file's bytes, chunk by chunk, never more than a few batches behind the source.
 
         The first chunk holds the first batch, so that what can fail early fails before it. The caller closes the

@@ -13,7 +13,7 @@ from typing import Protocol
 import zstandard
 from isal import isal_zlib
 
-from spark_export.writers.base import map_ordered
+from spark_export.writers.base import Chunk, map_ordered
 
 GZIP_WINDOW_BITS = 31
 GZIP_LEVEL = 1
@@ -25,7 +25,7 @@ CODINGS = ("zstd", "gzip")
 
 
 class _Compressor(Protocol):
-    def compress(self, chunk: bytes, /) -> bytes: ...
+    def compress(self, chunk: Chunk, /) -> bytes: ...
 
     def finish(self) -> bytes: ...
 
@@ -34,7 +34,7 @@ class _Gzip:
     def __init__(self) -> None:
         self._stream = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW_BITS)
 
-    def compress(self, chunk: bytes, /) -> bytes:
+    def compress(self, chunk: Chunk, /) -> bytes:
         return self._stream.compress(chunk) + self._stream.flush(isal_zlib.Z_SYNC_FLUSH)
 
     def finish(self) -> bytes:
@@ -45,7 +45,7 @@ class _Zstd:
     def __init__(self) -> None:
         self._stream = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()
 
-    def compress(self, chunk: bytes, /) -> bytes:
+    def compress(self, chunk: Chunk, /) -> bytes:
         return self._stream.compress(chunk) + self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
     def finish(self) -> bytes:
@@ -53,8 +53,8 @@ class _Zstd:
 
 
 async def compress(
-    chunks: AsyncIterator[bytes], coding: str | None, threads: Executor
-) -> AsyncGenerator[bytes, None]:
+    chunks: AsyncIterator[Chunk], coding: str | None, threads: Executor
+) -> AsyncGenerator[Chunk, None]:
     """The chunks in a content coding of `CODINGS`, or as they are for None."""
     if coding is None:
         async for chunk in chunks:

@@ -24,8 +24,8 @@ from spark_export.writers.pdf.objects import compress
 
 FIRST_PIECE_ROWS = 1000
 """The first bytes leave after these."""
-PIECE_ROWS = 8192
-"""Rows that are laid out at once, however large a batch is: some 20 MB at ten columns."""
+PIECE_ROWS = 4096
+"""Rows that are laid out at once, however large a batch is: some 10 MB at ten columns."""
 
 Texts = Sequence[Any]
 

@@ -28,7 +28,7 @@ BOTTOM_PT = 46.0
 """Below the last row; the footer stands in it."""
 ROW_EMS = 1.5
 HEADER_EMS = 2.0
-PADDING = EM
+PADDING = 1300
 """Between two columns; half of it before the first and after the last."""
 MOST_PADDING_SHARE = 0.3
 NUMBER_ROOM = 2 * 572
