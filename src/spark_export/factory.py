@@ -10,6 +10,8 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from spark_export.admission.bucket import RateLimiter
 from spark_export.admission.gate import Gate
 from spark_export.errors import SettingsError, UnknownDataset
@@ -83,6 +85,8 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
         SettingsError: a setting or the datasets file cannot be used.
     """
     clocks = clocks or Clocks(monotonic=time.monotonic, wall=time.time)
+    # Peak of 10,000,000 rows as CSV: 272 MB with malloc, 331 with Arrow's mimalloc, at the same speed.
+    pa.set_memory_pool(pa.system_memory_pool())
     with ExitStack() as stack:
         readers = stack.enter_context(ThreadPoolExecutor(settings.max_concurrent + SPARE_READERS, "reader"))
         kernels = stack.enter_context(ThreadPoolExecutor(settings.kernel_threads, "kernel"))

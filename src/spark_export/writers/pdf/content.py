@@ -56,11 +56,12 @@ class Heading:
     subtitle: str = ""
     made: str = ""
 
-    def height_pt(self, font_pt: float) -> float:
+    @property
+    def height_ems(self) -> float:
         """Height of the block with the space below it; 0 where there is nothing to say."""
         title = TITLE_EMS * 1.2 if self.title else 0
         meta = META_EMS * 1.5 if self.subtitle or self.made else 0
-        return (title + meta + 1.2) * font_pt if title or meta else 0.0
+        return title + meta + 1.2 if title or meta else 0.0
 
 
 def fill(colour: Sequence[float]) -> bytes:

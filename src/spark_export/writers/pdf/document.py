@@ -75,7 +75,7 @@ class Pages:
             want(column, header, shaped.widths)
             for column, header, shaped in zip(columns, headers, self.regular.subset.shape(cells), strict=True)
         ]
-        return plan(columns, wants, options, self._heading.height_pt(options.font_size))
+        return plan(columns, wants, options, self._heading.height_ems)
 
     def _read(self, texts: Sequence[Any], most_characters: Sequence[int]) -> list[Cells]:
         return [

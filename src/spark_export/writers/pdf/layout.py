@@ -32,7 +32,7 @@ PADDING = 1300
 """Between two columns; half of it before the first and after the last."""
 MOST_PADDING_SHARE = 0.3
 NUMBER_ROOM = 2 * 572
-"""Numbers often grow below the sample: room for two more digits where there is room."""
+"""Numbers often grow below the sample: two more digits come before long texts, two again where there is room."""
 LEAST_TEXT = 5 * EM
 LEAST_HEADER = 6 * EM
 LONGEST_FIXED = 16 * EM
@@ -76,7 +76,7 @@ class Layout:
     Attributes:
         width_pt, height_pt: of the page.
         font_pt: size of the cells' font.
-        title_pt: height of the title block on the first page, 0 for none.
+        title_ems: height of the title block on the first page in ems of that font, 0 for none.
         slots: the columns.
         table_width: in 1/1000 em.
     """
@@ -84,7 +84,7 @@ class Layout:
     width_pt: float
     height_pt: float
     font_pt: float
-    title_pt: float
+    title_ems: float
     slots: tuple[Slot, ...]
     table_width: int
 
@@ -114,7 +114,7 @@ class Layout:
 
     def top_pt(self, first: bool) -> float:
         """Upper edge of the first row."""
-        return self.height_pt - MARGIN_PT - self.header_pt - (self.title_pt if first else 0)
+        return self.height_pt - MARGIN_PT - self.header_pt - (self.title_ems * self.font_pt if first else 0)
 
     def rows(self, first: bool) -> int:
         """How many rows a page holds."""
@@ -134,8 +134,8 @@ def want(column: Column, header: int, sample: npt.NDArray[np.int64]) -> Want:
     """What a column asks for, by its header's width and those of a sample of its cells."""
     longest = int(sample.max(initial=0))
     if column.kind is Kind.NUMBER:
-        whole = max(longest + NUMBER_ROOM, header)
-        return Want(max(longest, min(header, LEAST_HEADER)), max(longest, header), whole)
+        typical, whole = max(longest + NUMBER_ROOM, header), max(longest + 2 * NUMBER_ROOM, header)
+        return Want(max(longest, min(header, LEAST_HEADER)), typical, whole)
     whole = max(longest, header)
     if column.kind is Kind.OTHER and longest <= LONGEST_FIXED:
         return Want(max(longest, min(header, LEAST_HEADER)), whole, whole)
@@ -172,7 +172,7 @@ def _levelled(lows: Sequence[int], highs: Sequence[int], room: int) -> list[int]
     return widths(fits)
 
 
-def plan(columns: Sequence[Column], wants: Sequence[Want], options: PdfOptions, title_pt: float) -> Layout:
+def plan(columns: Sequence[Column], wants: Sequence[Want], options: PdfOptions, title_ems: float) -> Layout:
     """The layout of a document.
 
     Upright unless its columns only fit on the page's side; a smaller font where even that leaves some too little to be
@@ -196,7 +196,7 @@ def plan(columns: Sequence[Column], wants: Sequence[Want], options: PdfOptions, 
         Slot(left, width, column.kind is Kind.NUMBER)
         for left, width, column in zip(lefts, widths, columns, strict=True)
     )
-    return Layout(width_pt, height_pt, font_pt, title_pt, slots, sum(widths) + padding * len(widths))
+    return Layout(width_pt, height_pt, font_pt, title_ems, slots, sum(widths) + padding * len(widths))
 
 
 def _units(page_width_pt: float, font_pt: float) -> int:
