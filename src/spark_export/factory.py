@@ -133,7 +133,7 @@ def make_datasets(file: DatasetsFile, engine: Engine, readers: Executor) -> dict
             raise SettingsError(f"datasets.{name}.sql: {error}") from None
         declared = {parameter.name for parameter in parameters}
         if used != declared:
-            odd = sorted(used ^ declared)[0]
+            odd = min(used ^ declared)
             problem = "is in the sql but not declared" if odd in used else "is declared but not in the sql"
             raise SettingsError(f"datasets.{name}.params.{odd}: {problem}")
         datasets[name] = SqlDataset(name, config.description, parameters, config.sql, config.database, engine)

@@ -20,7 +20,24 @@ from spark_export.model import Format, Outcome, State
 WINDOW_SECONDS = 300.0
 """Success rate and throughput look back so far: an alert's five minutes."""
 
-LATENCY_BUCKETS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
+LATENCY_BUCKETS_MS = (
+    5,
+    10,
+    25,
+    50,
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    30_000,
+    60_000,
+    300_000,
+    900_000,
+    3_600_000,
+)
 
 NO_FORMAT = "none"
 """Label of requests that did not get as far as a format."""
@@ -77,7 +94,11 @@ class Metrics:
             ("export_queue_depth", "Exports that wait for a slot.", lambda: gate.waiting),
             ("export_memory_bytes", "Resident set of the process.", resident_bytes),
             ("export_throughput_ops_per_sec", "Completed exports a second, over five minutes.", self._ends.throughput),
-            ("export_success_rate", "Completed of completed and failed exports, over five minutes.", self._ends.success_rate),
+            (
+                "export_success_rate",
+                "Completed of completed and failed exports, over five minutes.",
+                self._ends.success_rate,
+            ),
         ):
             Gauge(name, text, registry=self._registry).set_function(read)
 

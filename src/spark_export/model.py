@@ -51,7 +51,11 @@ def _check_encoding(name: str) -> str:
     except (LookupError, ValueError):
         codec = None
     # The only public way to ask a codec whether it makes bytes of text (zlib, rot13 and the like do not).
-    if codec is None or not getattr(codec, "_is_text_encoding", False) or codec.name in {"undefined", "idna", "punycode"}:
+    if (
+        codec is None
+        or not getattr(codec, "_is_text_encoding", False)
+        or codec.name in {"undefined", "idna", "punycode"}
+    ):
         raise ValueError(f"{name!r} is no text encoding, such as 'utf-8', 'windows-1254' or 'utf-16'")
     return name
 
@@ -139,7 +143,7 @@ class Condition(Frozen):
         given = self.value
         fits = {
             "in": isinstance(given, tuple) and len(given) > 0,
-            "between": isinstance(given, tuple) and len(given) == 2,  # noqa: PLR2004
+            "between": isinstance(given, tuple) and len(given) == 2,
             "is_null": given is None,
             "not_null": given is None,
         }.get(self.op, given is not None and not isinstance(given, tuple))

@@ -261,9 +261,7 @@ async def _open_deadline(seconds: float | None) -> AsyncIterator[None]:
     except TimeoutError:
         if not deadline.expired():
             raise
-        raise DeadlineExceeded(
-            f"the export took longer than {seconds:g} s", field="EXPORT_TIMEOUT_SECONDS"
-        ) from None
+        raise DeadlineExceeded(f"the export took longer than {seconds:g} s", field="EXPORT_TIMEOUT_SECONDS") from None
 
 
 async def _file(chunks: AsyncGenerator[Chunk, None], progress: Progress) -> AsyncGenerator[Chunk, None]:

@@ -47,9 +47,13 @@ class Settings(BaseSettings):
     rate_per_second: Annotated[
         float | None, Field(gt=0, description="Exports a caller may start each second; more get 429.")
     ] = None
-    rate_burst: Annotated[int, Field(ge=1, description="Exports a caller may start at once before the rate holds.")] = 20
+    rate_burst: Annotated[int, Field(ge=1, description="Exports a caller may start at once before the rate holds.")] = (
+        20
+    )
 
-    max_rows: Annotated[int | None, Field(ge=1, description="Most rows of one export; over it the export fails.")] = None
+    max_rows: Annotated[int | None, Field(ge=1, description="Most rows of one export; over it the export fails.")] = (
+        None
+    )
     max_body_bytes: Annotated[int | None, Field(ge=1, description="Largest request body; over it 413.")] = 64 * MIB
     export_timeout_seconds: Annotated[
         float | None, Field(gt=0, description="Longest time of one export, from its slot to its last byte.")
@@ -60,12 +64,20 @@ class Settings(BaseSettings):
     duckdb_memory_bytes: Annotated[
         int, Field(ge=16 * MIB, description="Memory that all queries share; sorting spills to SPOOL_DIR beyond it.")
     ] = 512 * MIB
-    duckdb_threads: Annotated[int, Field(ge=1, description="Threads that all queries share.")] = min(4, os.cpu_count() or 1)
-    kernel_threads: Annotated[int, Field(ge=1, description="Threads that format batches.")] = min(4, os.cpu_count() or 1)
+    duckdb_threads: Annotated[int, Field(ge=1, description="Threads that all queries share.")] = min(
+        4, os.cpu_count() or 1
+    )
+    kernel_threads: Annotated[int, Field(ge=1, description="Threads that format batches.")] = min(
+        4, os.cpu_count() or 1
+    )
     spool_dir: Annotated[Path, Field(description="Folder for temporary files.")] = Path(tempfile.gettempdir())
 
-    log_format: Annotated[Literal["text", "json"], Field(description="Form of the log lines on standard error.")] = "text"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = "info"
+    log_format: Annotated[Literal["text", "json"], Field(description="Form of the log lines on standard error.")] = (
+        "text"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
+        "info"
+    )
 
     @field_validator("datasets")
     @classmethod
@@ -88,7 +100,11 @@ class Settings(BaseSettings):
             return value
         pairs = [pair.strip().partition("=") for pair in value.split(",") if pair.strip()]
         # The message must not repeat the value: it is a secret.
-        if not pairs or not all(name and key for name, _, key in pairs) or len({name for name, _, _ in pairs}) < len(pairs):
+        if (
+            not pairs
+            or not all(name and key for name, _, key in pairs)
+            or len({name for name, _, _ in pairs}) < len(pairs)
+        ):
             raise ValueError("must read name=key,name=key with different names")
         return {name.strip(): key for name, _, key in pairs}
 

@@ -113,7 +113,7 @@ class Gate:
 
     def _retry_after_seconds(self) -> int:
         """When whoever comes last now would get a slot, at the pace at which slots came free lately."""
-        if len(self._releases) < 2:  # noqa: PLR2004
+        if len(self._releases) < 2:
             return max(1, math.ceil(self._timeout_seconds / 4))
         pace = (self._clock() - self._releases[0]) / len(self._releases)
         return min(max(1, math.ceil(pace * (self.waiting + 1))), LONGEST_RETRY_SECONDS)

@@ -129,18 +129,22 @@ async def post_export(request: Request) -> Response:
 
 
 @router.get("/export", summary="Export a dataset by a plain link", response_class=Response, responses=RESPONSES)
-async def get_export(  # noqa: PLR0913
+async def get_export(
     request: Request,
     dataset: Annotated[str, Query(description="Name of the dataset.")],
     format: Annotated[Format | None, Query(description="Of the file; what Accept prefers unless given.")] = None,  # noqa: A002
     columns: Annotated[str | None, Query(description="Columns, comma-separated.")] = None,
-    order_by: Annotated[str | None, Query(description="Columns, comma-separated; `-` before one that descends.")] = None,
+    order_by: Annotated[
+        str | None, Query(description="Columns, comma-separated; `-` before one that descends.")
+    ] = None,
     limit: Annotated[int | None, Query(ge=0, description="At most so many rows.")] = None,
     filename: Annotated[str | None, Query(description="Name of the download.")] = None,
     timezone: Annotated[str | None, Query(description="IANA time zone.")] = None,
     title: Annotated[str | None, Query(description="Title of the PDF.")] = None,
     params: Annotated[str | None, Query(description='Parameters as a JSON object: `{"rows": 100}`.')] = None,
-    options: Annotated[str | None, Query(description="A whole export request as JSON; the fields above go first.")] = None,
+    options: Annotated[
+        str | None, Query(description="A whole export request as JSON; the fields above go first.")
+    ] = None,
 ) -> Response:
     """The file of a dataset, streamed while it is made."""
     given = {
@@ -352,7 +356,9 @@ def split_rows(body: bytes) -> tuple[memoryview | None, bytes]:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedBody(f"the body is no JSON: {error}") from None
     rows = fields.pop("rows", None)
-    return memoryview(rows) if rows is not None and bytes(memoryview(rows)[:4]) != b"null" else None, msgspec.json.encode(fields)
+    return memoryview(rows) if rows is not None and bytes(
+        memoryview(rows)[:4]
+    ) != b"null" else None, msgspec.json.encode(fields)
 
 
 def parse_request(text: bytes) -> ExportRequest:

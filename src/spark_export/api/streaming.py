@@ -21,10 +21,10 @@ from spark_export.pipeline import Export, Exporter, Job
 
 LOG = logging.getLogger("spark_export")
 
-UNSAFE_IN_TOKEN = re.compile(r'[^ !#$&+.^_`{}~0-9A-Za-z()\[\],;=@-]')
+UNSAFE_IN_TOKEN = re.compile(r"[^ !#$&+.^_`{}~0-9A-Za-z()\[\],;=@-]")
 
 
-class BrokenExport(Exception):  # noqa: N818
+class BrokenExport(Exception):
     """An export broke after its headers. Raised to the server, which then closes the connection without the last chunk.
 
     The outcome has been told already: the server's own log line about it is dropped.
@@ -49,7 +49,7 @@ class ExportResponse(Response):
         self._exporter = exporter
         self._job = job
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop making it when the client leaves."""
         sending = asyncio.create_task(self._send(scope, receive, send))
         leaving = asyncio.create_task(_until_disconnect(receive))

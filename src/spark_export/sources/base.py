@@ -58,9 +58,12 @@ class Dataset(Protocol):
         parameters: what a request may set.
     """
 
-    name: str
-    description: str
-    parameters: Sequence[Parameter]
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def description(self) -> str: ...  # noqa: D102
+    @property
+    def parameters(self) -> Sequence[Parameter]: ...  # noqa: D102
 
     def table(self, params: Mapping[str, Any]) -> Table:
         """The table for these values.
@@ -74,7 +77,9 @@ class Dataset(Protocol):
 class ArrowQueries(Protocol):
     """The embedded engine, as far as a source of Arrow batches needs it: to filter and to sort."""
 
-    def open_arrow(self, schema: Any, batches: Iterator[Any], selection: Selection) -> AbstractAsyncContextManager[Source]:
+    def open_arrow(
+        self, schema: Any, batches: Iterator[Any], selection: Selection
+    ) -> AbstractAsyncContextManager[Source]:
         """The selected rows of the batches."""
         ...
 
@@ -120,7 +125,9 @@ class IteratorSource:
         total_rows: how many there will be, None where nobody knows.
     """
 
-    def __init__(self, schema: Any, batches: Iterator[Any], calls: BlockingCalls, total_rows: int | None = None) -> None:
+    def __init__(
+        self, schema: Any, batches: Iterator[Any], calls: BlockingCalls, total_rows: int | None = None
+    ) -> None:
         self.schema = schema
         self.total_rows = total_rows
         self._batches = batches

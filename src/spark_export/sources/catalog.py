@@ -1,15 +1,15 @@
 """The datasets file: TOML that names what can be exported.
 
-    [databases]
-    book = "book.duckdb"                    # attached read-only
+[databases]
+book = "book.duckdb"                    # attached read-only
 
-    [datasets.flights]
-    description = "Flights by carrier"
-    sql = "SELECT * FROM read_parquet('flights.parquet') WHERE carrier = $carrier"
+[datasets.flights]
+description = "Flights by carrier"
+sql = "SELECT * FROM read_parquet('flights.parquet') WHERE carrier = $carrier"
 
-    [datasets.flights.params.carrier]
-    type = "text"
-    default = "UA"
+[datasets.flights.params.carrier]
+type = "text"
+default = "UA"
 """
 
 from __future__ import annotations

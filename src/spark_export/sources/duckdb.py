@@ -65,7 +65,7 @@ class Engine:
         self._threads = threads
         self._folder = folder
         self._databases = dict(databases)
-        self._config = {
+        self._config: dict[str, str | bool | int | float | list[str]] = {
             "threads": query_threads,
             "memory_limit": f"{memory_bytes}B",
             "temp_directory": str(temp_folder / "spark-export-duckdb"),
@@ -214,7 +214,7 @@ class _Query:
     def _open(self) -> Any:
         if self.database is not None:
             self.cursor.execute(f"USE {_quoted(self.database)}")
-        relation = self.cursor.sql(f"SELECT * FROM {self.table}", params=self.params)
+        relation = self.cursor.sql(f"SELECT * FROM {self.table}", params=self.params)  # noqa: S608 - the operator's SQL
         self.types = dict(zip(relation.columns, map(str, relation.types), strict=True))
         self.selection.check(relation.columns)
         return self.cursor.sql(self._statement(), params=self.params).to_arrow_reader(BATCH_ROWS)
@@ -222,7 +222,8 @@ class _Query:
     def _statement(self) -> str:
         selection = self.selection
         columns = selection.columns if selection.columns is not None else tuple(self.types)
-        parts = [f"SELECT {', '.join(map(self._column, columns))} FROM {self.table}"]
+        projection = ", ".join(map(self._column, columns))
+        parts = [f"SELECT {projection} FROM {self.table}"]  # noqa: S608 - names are the schema's own, and quoted
         if selection.where:
             conditions = [self._condition(place, condition) for place, condition in enumerate(selection.where)]
             parts.append(f"WHERE {' AND '.join(conditions)}")
@@ -278,7 +279,9 @@ class _Query:
 
 def translate(error: BaseException) -> SourceError:
     """DuckDB's error as one of ours; its text, which may hold SQL, paths or values, is for the log only."""
-    if isinstance(error, duckdb.IOException | duckdb.PermissionException | duckdb.CatalogException | duckdb.HTTPException):
+    if isinstance(
+        error, duckdb.IOException | duckdb.PermissionException | duckdb.CatalogException | duckdb.HTTPException
+    ):
         return SourceUnavailable("the dataset's data cannot be read; the log tells more")
     if isinstance(error, duckdb.OutOfMemoryException):
         return SourceError("the query needs more memory than DUCKDB_MEMORY_BYTES", field="DUCKDB_MEMORY_BYTES")

@@ -77,4 +77,3 @@ class Selection:
                 left -= len(selected)
                 if left <= 0:
                     return
-

@@ -90,8 +90,7 @@ class Encoder:
     def encode(self, batch: Any) -> list[Any]:
         """A StringArray for each column, in the file's order; missing values stay missing."""
         return [
-            self._column_text(batch.column(index), spec)
-            for spec, index in zip(self._specs, self._indices, strict=True)
+            self._column_text(batch.column(index), spec) for spec, index in zip(self._specs, self._indices, strict=True)
         ]
 
     def _column_text(self, values: Any, spec: ColumnSpec) -> Any:

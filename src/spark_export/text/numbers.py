@@ -45,7 +45,7 @@ def decimal_text(values: Any) -> Any:
         values = values.cast(pa.decimal256(DECIMAL256_DIGITS, 0))
     text = pc.cast(values, pa.string())
     # Arrow writes a value below 1e-6 with an exponent, as Python's decimal does.
-    if scale > 6 and pc.any(pc.match_substring(text, "E"), min_count=0).as_py():  # noqa: PLR2004
+    if scale > 6 and pc.any(pc.match_substring(text, "E"), min_count=0).as_py():
         text = _place_point(_unscaled_text(values), scale)
     return text
 
@@ -109,7 +109,7 @@ def group_thousands(text: Any, separator: str, mark: str = ".") -> Any:
 def _group(digits: Any, separator: str) -> Any:
     longest = pc.max(pc.binary_length(digits)).as_py() or 0
     groups = -(-longest // 3)
-    if groups < 2:  # noqa: PLR2004
+    if groups < 2:
         return digits
     padded = pc.ascii_lpad(digits, width=groups * 3, padding="x")
     parts = [pc.utf8_slice_codeunits(padded, start, start + 3) for start in range(0, groups * 3, 3)]
@@ -119,4 +119,3 @@ def _group(digits: Any, separator: str) -> Any:
 def is_numeric(type_: Any) -> bool:
     """Whether values of the type are numbers: right-aligned, and never taken for a formula."""
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))
-

@@ -30,7 +30,7 @@ class TimeStyle:
         timezone: IANA name that timestamps with a zone are shown in.
         separator: between date and time; `T` in ISO 8601, a space for spreadsheets.
         offset: whether a timestamp with a zone ends in its offset from UTC (`Z`, `+03:00`).
-        milliseconds_at_most: cut finer fractions: a spreadsheet takes three digits of a second for a time, six for text.
+        milliseconds_at_most: cut finer fractions: a spreadsheet takes three digits for a time, six for text.
     """
 
     timezone: str = "UTC"
@@ -92,7 +92,9 @@ def duration_text(values: Any) -> Any:
     per_second = PER_SECOND[values.type.unit]
     raw = values.cast(pa.int64())
     zero = pa.array(np.zeros(len(values), np.int64))
-    return pc.if_else(pc.is_valid(values), _iso_duration(zero, zero, pc.fill_null(raw, 0), per_second), pa.scalar(None, pa.string()))
+    return pc.if_else(
+        pc.is_valid(values), _iso_duration(zero, zero, pc.fill_null(raw, 0), per_second), pa.scalar(None, pa.string())
+    )
 
 
 def interval_text(values: Any) -> Any:

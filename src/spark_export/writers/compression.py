@@ -52,9 +52,7 @@ class _Zstd:
         return self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
 
 
-async def compress(
-    chunks: AsyncIterator[Chunk], coding: str | None, threads: Executor
-) -> AsyncGenerator[Chunk, None]:
+async def compress(chunks: AsyncIterator[Chunk], coding: str | None, threads: Executor) -> AsyncGenerator[Chunk, None]:
     """The chunks in a content coding of `CODINGS`, or as they are for None."""
     if coding is None:
         async for chunk in chunks:
