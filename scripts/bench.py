@@ -1,0 +1,259 @@
+"""Measures the service on this machine.
+
+    scripts/bench csv       1,000,000 rows as CSV over HTTP, against DuckDB's COPY and a csv.writer handler, in one run
+    scripts/bench service   first byte, peak memory, health under load, start, idle memory, small exports
+
+Ratios mean more than seconds: these machines are shared. Every figure is a median unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spark_export.sources.synthetic import SCHEMA, iter_trades
+
+PYTHON = sys.executable
+COMMAND = str(Path(PYTHON).parent / "spark-export")
+ROW_GROUP_ROWS = 122_880
+"""DuckDB's own, so that its COPY reads and writes on every core."""
+PLAIN = pa.schema(
+    [
+        pa.field(field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)
+        for field in SCHEMA.set(SCHEMA.get_field_index("ts"), pa.field("ts", pa.timestamp("us")))
+    ]
+)
+"""Timestamps without a zone: with one, DuckDB's COPY takes longer and its Python rows need pytz."""
+
+
+def main() -> None:
+    """Run the benchmark that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmark", choices=["csv", "service"])
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table (csv)")
+    parser.add_argument("--rounds", type=int, default=7, help="times that each is measured")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.benchmark == "csv":
+            bench_csv(folder, arguments.rows, arguments.rounds)
+        else:
+            bench_service(folder, arguments.rounds)
+
+
+def bench_csv(folder: Path, rows: int, rounds: int) -> None:
+    """Print seconds and ratios of the same table as CSV."""
+    write_trades(folder / "trades.parquet", rows)
+    write_datasets(folder)
+    sql = "SELECT * FROM read_parquet('trades.parquet')"
+    peer_environment = os.environ | {"PEER_SQL": sql}
+    peer_command = [PYTHON, "-m", "uvicorn", "bench_peer:app", "--app-dir", str(Path(__file__).parent)]
+    with (
+        running_service(folder) as service,
+        running([*peer_command, "--log-level", "error"], "/docs", cwd=folder, environment=peer_environment) as peer,
+    ):
+        contestants: dict[str, Callable[[Path], None]] = {
+            "spark-export, HTTP": lambda out: download(service.url + "/export?dataset=big", out),
+            "spark-export, HTTP, zstd": lambda out: download(service.url + "/export?dataset=big", out, "zstd"),
+            "DuckDB COPY to a file": lambda out: copy(folder, sql, out),
+            "csv.writer in a handler, HTTP": lambda out: download(peer.url + "/export", out),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        for _ in range(rounds):
+            for name, run in contestants.items():
+                seconds[name].append(timed(lambda run=run: run(folder / "out.csv")))  # type: ignore[misc]
+    base = statistics.median(seconds["DuckDB COPY to a file"])
+    print(f"{rows:,} rows, ten columns, {rounds} rounds\n")
+    print(f"{'':32} {'median s':>9} {'best s':>8} {'rows/s':>12} {'to COPY':>8}")
+    for name, taken in seconds.items():
+        median = statistics.median(taken)
+        print(f"{name:32} {median:9.3f} {min(taken):8.3f} {rows / median:12,.0f} {median / base:8.2f}")
+
+
+def bench_service(folder: Path, rounds: int) -> None:
+    """Print the figures of one service after another, each fresh."""
+    write_trades(folder / "trades.parquet", 1_000_000)
+    write_datasets(folder)
+    ready = []
+    for _ in range(rounds):
+        with running_service(None) as service:
+            ready.append(service.ready_seconds)
+            idle = service.resident_mib()
+    print(f"ready after start                          {statistics.median(ready):8.2f} s")
+    print(f"idle memory                                {idle:8.0f} MiB")
+    with running_service(folder) as service:
+        print(f"idle memory with a datasets file           {service.resident_mib():8.0f} MiB")
+    for form, few, many in (("csv", 100_000, 10_000_000), ("pdf", 10_000, 1_000_000)):
+        peaks = [peak_mib(folder, form, rows) for rows in (few, many)]
+        print(f"peak memory, {form}, {few:>9,} rows            {peaks[0]:8.0f} MiB")
+        print(f"peak memory, {form}, {many:>10,} rows           {peaks[1]:8.0f} MiB  ({peaks[1] / peaks[0]:.2f} times)")
+    with running_service(folder) as service:
+        warm(service)
+        first = [first_byte(service, "/export?dataset=ten") for _ in range(rounds)]
+        print(f"first byte, csv, 10,000,000 rows           {statistics.median(first) * 1000:8.1f} ms")
+        small = sorted(timed(lambda: service.get("/export?dataset=trades")) for _ in range(200))
+        print(f"10,000 rows as csv, p95 of 200             {percentile(small, 95) * 1000:8.1f} ms")
+        small = sorted(timed(lambda: service.get("/export?dataset=trades&format=pdf")) for _ in range(100))
+        print(f"10,000 rows as pdf, p95 of 100             {percentile(small, 95) * 1000:8.1f} ms")
+        for form in ("csv", "pdf"):
+            answers = health_under_load(service, form)
+            p99 = percentile(answers, 99) * 1000
+            print(f"/healthz p99 of {len(answers):5}, four {form} exports     {p99:8.1f} ms  (worst {answers[-1] * 1000:.1f})")
+
+
+class Service:
+    """A running server.
+
+    Attributes:
+        url: where it answers.
+        ready_seconds: from its start to its first answer.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, ready_seconds: float) -> None:
+        self._process = process
+        self.url = url
+        self.ready_seconds = ready_seconds
+
+    def get(self, path: str) -> bytes:
+        """The whole body of an answer that must be 200."""
+        return httpx.get(self.url + path, timeout=600).raise_for_status().content
+
+    def resident_mib(self, peak: bool = False) -> float:  # noqa: FBT001, FBT002
+        """Resident memory of the process, now or at its peak."""
+        name = "VmHWM" if peak else "VmRSS"
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(name))
+
+
+@contextmanager
+def running_service(folder: Path | None) -> Iterator[Service]:
+    """The service, with the folder's datasets file."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SPARK_EXPORT_")}
+    if folder is not None:
+        environment["SPARK_EXPORT_DATASETS"] = str(folder / "datasets.toml")
+    environment["SPARK_EXPORT_LOG_LEVEL"] = "warning"
+    with running([COMMAND, "serve"], "/readyz", cwd=folder or Path(), environment=environment) as service:
+        yield service
+
+
+@contextmanager
+def running(command: list[str], path: str, *, cwd: Path, environment: dict[str, str]) -> Iterator[Service]:
+    """A server on a free port, stopped at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    began = time.monotonic()
+    process = subprocess.Popen([*command, "--port", str(port)], cwd=cwd, env=environment)
+    try:
+        while True:
+            try:
+                httpx.get(url + path).raise_for_status()
+                break
+            except httpx.TransportError:
+                if process.poll() is not None or time.monotonic() - began > 30:  # noqa: PLR2004
+                    raise
+                time.sleep(0.01)
+        yield Service(process, url, time.monotonic() - began)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def write_trades(path: Path, rows: int) -> None:
+    """The table that everything is measured with: ten mixed columns, as Parquet."""
+    with pq.ParquetWriter(path, PLAIN) as writer:
+        batches = [batch.cast(PLAIN) for batch in iter_trades(rows, seed=1)]
+        writer.write_table(pa.Table.from_batches(batches, PLAIN), row_group_size=ROW_GROUP_ROWS)
+
+
+def write_datasets(folder: Path) -> None:
+    """`big`, and `ten` times as many rows."""
+    (folder / "datasets.toml").write_text(
+        """
+        [datasets.big]
+        sql = "SELECT * FROM read_parquet('trades.parquet')"
+
+        [datasets.ten]
+        sql = "SELECT t.* FROM read_parquet('trades.parquet') t, range(10)"
+        """,
+        encoding="utf-8",
+    )
+
+
+def copy(folder: Path, sql: str, out: Path) -> None:
+    """DuckDB's own CSV writer, in a process of its own as the service is, with a warm engine's threads."""
+    with duckdb.connect() as connection:
+        connection.execute(f"SET file_search_path = '{folder}'")
+        connection.execute(f"COPY ({sql}) TO '{out}' (HEADER)")
+
+
+def download(url: str, out: Path, coding: str = "identity") -> None:
+    """The body to a file, by curl."""
+    headers = ["-H", f"Accept-Encoding: {coding}"]
+    subprocess.run(["curl", "-sSf", *headers, "-o", str(out), url], check=True)
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def percentile(ordered: list[float], percent: int) -> float:
+    """Nearest rank."""
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+def warm(service: Service) -> None:
+    """Let every path run once."""
+    for path in ("/export?dataset=big&limit=1000", "/export?dataset=big&limit=1000&format=pdf", "/healthz"):
+        service.get(path)
+
+
+def peak_mib(folder: Path, form: str, rows: int) -> float:
+    """Peak resident memory of a fresh service that made one file."""
+    with running_service(folder) as service:
+        download(f"{service.url}/export?dataset=ten&format={form}&limit={rows}", Path(os.devnull))
+        return service.resident_mib(peak=True)
+
+
+def first_byte(service: Service, path: str) -> float:
+    """Seconds from the request to the first byte of the body; then the client leaves."""
+    began = time.perf_counter()
+    with httpx.stream("GET", service.url + path) as response:
+        next(response.iter_raw())
+        return time.perf_counter() - began
+
+
+def health_under_load(service: Service, form: str) -> list[float]:
+    """Seconds of each health check while four exports run, in order of size."""
+    url = f"{service.url}/export?dataset=ten&format={form}&limit=2000000"
+    clients = [subprocess.Popen(["curl", "-sS", "-o", os.devnull, url]) for _ in range(4)]
+    taken = []
+    with httpx.Client(timeout=60) as client:
+        while all(each.poll() is None for each in clients):
+            taken.append(timed(lambda: client.get(service.url + "/healthz").raise_for_status()))
+            time.sleep(0.005)
+    for each in clients:
+        each.wait()
+    return sorted(taken)
+
+
+if __name__ == "__main__":
+    main()
