@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,6 +15,10 @@ from spark_export.errors import InvalidField
 from spark_export.model import ColumnSpec
 from spark_export.text import binary, nested, numbers, times
 from spark_export.text.plain import plain, plain_type
+
+
+BARE = frozenset(string.ascii_letters + string.digits + "-+:. ")
+"""Characters of numbers, booleans, dates and times, unless a column or the style asks for others."""
 
 
 class Kind(Enum):
@@ -35,11 +40,13 @@ class Column:
         label: its header.
         kind: of its values.
         null: what stands for a missing value, None for the format's own text.
+    bare: whether its texts are made of `BARE` only, so that nobody needs to look for anything else in them.
     """
 
     label: str
     kind: Kind
     null: str | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,14 @@ class Encoder:
         for position, (spec, index) in enumerate(zip(self._specs, self._indices, strict=True)):
             _check_spec(spec, schema.field(index).type, f"columns[{position}]")
         self.columns = tuple(
-            Column(spec.label if spec.label is not None else spec.name, kind_of(schema.field(index).type), spec.null)
+            self._column(spec, schema.field(index).type)
             for spec, index in zip(self._specs, self._indices, strict=True)
         )
+
+    def _column(self, spec: ColumnSpec, type_: Any) -> Column:
+        label = spec.label if spec.label is not None else spec.name
+        usual = spec.thousands is None and spec.date_format is None and self._style.decimal_mark == "."
+        return Column(label, kind_of(type_), spec.null, bare=usual and is_bare(plain_type(type_)))
 
     @staticmethod
     def _find(schema: Any, position: int, spec: ColumnSpec) -> int:
@@ -117,6 +129,12 @@ def kind_of(type_: Any) -> Kind:
 def _text(values: Any, time: times.TimeStyle) -> Any:
     """Text of values in their plain form."""
     return maker_of(values.type)(values, time) if len(values) else pa.array([], pa.string())
+
+
+def is_bare(type_: Any) -> bool:
+    """Whether texts of the plain type are made of `BARE` only."""
+    fits = (numbers.is_numeric, pa.types.is_boolean, pa.types.is_date, pa.types.is_time, pa.types.is_timestamp)
+    return any(fit(type_) for fit in fits)
 
 
 def _json(values: Any, time: times.TimeStyle) -> Any:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from spark_export.errors import InvalidField, Unencodable
 from spark_export.model import CsvOptions
 from spark_export.text import Column, Encoder, Kind, Style
+from spark_export.text.encoder import BARE
 from spark_export.text.guard import guard, guard_label
 from spark_export.text.times import END, TimeStyle
 from spark_export.writers.base import Chunk, Tally, map_ordered
@@ -187,12 +188,13 @@ class Quoter:
     def __init__(self, dialect: Dialect, *, alone: bool) -> None:
         self._dialect = dialect
         self._alone = alone
+        self._bare_is_safe = BARE.isdisjoint(dialect.delimiter)
         self._special = tuple(dict.fromkeys(f'"\r\n{dialect.delimiter}'))
 
     def quote(self, cells: Any, column: Column) -> Any:
         """The column's cells, none missing, each as it stands in the file."""
         null = column.null if column.null is not None else self._dialect.null
-        quoted = self._quote_present(cells, column.kind, null)
+        quoted = self._quote_present(cells, column, null)
         if cells.null_count:
             quoted = pc.fill_null(quoted, self._null_cell(null))
         return quoted
@@ -202,11 +204,13 @@ class Quoter:
             return '"' + null.replace('"', '""') + '"'
         return null
 
-    def _quote_present(self, cells: Any, kind: Kind, null: str) -> Any:
+    def _quote_present(self, cells: Any, column: Column, null: str) -> Any:
         style = self._dialect.quote
-        if style == "all" or (style == "nonnumeric" and kind is not Kind.NUMBER):
+        if style == "all" or (style == "nonnumeric" and column.kind is not Kind.NUMBER):
             return _in_quotes(cells)
-        wanted = self._wanted(cells, kind, null)
+        if column.bare and self._bare_is_safe and null == "":
+            return cells
+        wanted = self._wanted(cells, column.kind, null)
         if wanted is None:
             return cells
         return pc.replace_with_mask(cells, wanted, _in_quotes(cells.filter(wanted)))
