@@ -112,7 +112,9 @@ def bench_service(folder: Path, rounds: int) -> None:
         for form in ("csv", "pdf"):
             answers = health_under_load(service, form)
             p99 = percentile(answers, 99) * 1000
-            print(f"/healthz p99 of {len(answers):5}, four {form} exports     {p99:8.1f} ms  (worst {answers[-1] * 1000:.1f})")
+            print(
+                f"/healthz p99 of {len(answers):5}, four {form} exports     {p99:8.1f} ms  (worst {answers[-1] * 1000:.1f})"
+            )
 
 
 class Service:

@@ -45,6 +45,13 @@ STATUS: dict[type[errors.ExportError], HTTPStatus] = {
 }
 
 
+class BrokenExport(Exception):
+    """An export broke after its headers. Raised to the server, which then closes the connection without the last chunk.
+
+    The outcome has been told already: the server's own log line about it is dropped.
+    """
+
+
 class FieldProblem(BaseModel):
     """One field that must change."""
 
@@ -152,7 +159,8 @@ def add_handlers(app: FastAPI) -> None:
         return _respond(problem, dict(error.headers or {}))
 
     async def on_bug(request: Request, error: Exception) -> Response:
-        LOG.error("internal error", exc_info=error, extra={"request_id": request_id_of(request.scope)})
+        if not isinstance(error, BrokenExport):
+            LOG.error("internal error", exc_info=error, extra={"request_id": request_id_of(request.scope)})
         return problem_response(errors.ExportError("internal error; the log tells more"), request_id_of(request.scope))
 
     # Starlette types every handler as one of Exception, though it calls each with its own kind only.

@@ -15,20 +15,13 @@ from urllib.parse import quote
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from spark_export.api.problems import problem_response, quota_headers
+from spark_export.api.problems import BrokenExport, problem_response, quota_headers
 from spark_export.errors import ExportError
 from spark_export.pipeline import Export, Exporter, Job
 
 LOG = logging.getLogger("spark_export")
 
 UNSAFE_IN_TOKEN = re.compile(r"[^ !#$&+.^_`{}~0-9A-Za-z()\[\],;=@-]")
-
-
-class BrokenExport(Exception):
-    """An export broke after its headers. Raised to the server, which then closes the connection without the last chunk.
-
-    The outcome has been told already: the server's own log line about it is dropped.
-    """
 
 
 def drop_broken_exports(record: logging.LogRecord) -> bool:

@@ -273,8 +273,8 @@ class _Query:
             return True
         if not (NUMERIC.fullmatch(type_) or SCALAR.fullmatch(type_)):
             return False
-        row = self.cursor.sql(f"SELECT TRY_CAST($value AS {type_}) IS NOT NULL", params={"value": value}).fetchone()
-        return bool(row and row[0])
+        rows = self.cursor.sql(f"SELECT TRY_CAST($value AS {type_}) IS NOT NULL", params={"value": value}).fetchall()
+        return bool(rows[0][0])
 
 
 def translate(error: BaseException) -> SourceError:

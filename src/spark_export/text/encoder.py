@@ -16,7 +16,6 @@ from spark_export.model import ColumnSpec
 from spark_export.text import binary, nested, numbers, times
 from spark_export.text.plain import plain, plain_type
 
-
 BARE = frozenset(string.ascii_letters + string.digits + "-+:. ")
 """Characters of numbers, booleans, dates and times, unless a column or the style asks for others."""
 
@@ -81,8 +80,7 @@ class Encoder:
         for position, (spec, index) in enumerate(zip(self._specs, self._indices, strict=True)):
             _check_spec(spec, schema.field(index).type, f"columns[{position}]")
         self.columns = tuple(
-            self._column(spec, schema.field(index).type)
-            for spec, index in zip(self._specs, self._indices, strict=True)
+            self._column(spec, schema.field(index).type) for spec, index in zip(self._specs, self._indices, strict=True)
         )
 
     def _column(self, spec: ColumnSpec, type_: Any) -> Column:

@@ -1,0 +1,193 @@
+"""Bad input gets a clear error that names the field, and the service goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import COMMAND, Server, Start
+
+ROWS = [{"a": 1}]
+
+BAD_REQUESTS: list[tuple[Any, int, str]] = [
+    ({"dataset": "nothing"}, 404, "dataset"),
+    ({"dataset": "book", "columns": ["id", "nope"]}, 422, "columns[1]"),
+    ({"rows": ROWS, "columns": ["nope"]}, 422, "columns[0]"),
+    ({"dataset": "book", "where": [{"column": "nope", "op": "eq", "value": 1}]}, 422, "where[0].column"),
+    ({"dataset": "book", "where": [{"column": "id", "op": "is", "value": 1}]}, 422, "where[0].op"),
+    (
+        {"dataset": "book", "where": [{"column": "id", "op": "eq", "value": "1; DROP TABLE fills"}]},
+        422,
+        "where[0].value",
+    ),
+    ({"dataset": "book", "where": [{"column": "id", "op": "in", "value": []}]}, 422, "where[0]"),
+    ({"dataset": "book", "where": [{"column": "id", "op": "like", "value": "1%"}]}, 422, "where[0].op"),
+    ({"dataset": "book", "order_by": ["-nope"]}, 422, "order_by[0]"),
+    ({"dataset": "above", "params": {"nope": 1}}, 422, "params.nope"),
+    ({"dataset": "above", "params": {"least": "much"}}, 422, "params.least"),
+    ({"dataset": "trades", "params": {"rows": -1}}, 422, "params.rows"),
+    ({"dataset": "trades", "params": {"rows": 1_000_000_001}}, 422, "params.rows"),
+    ({"dataset": "book", "rows": ROWS}, 422, "rows"),
+    ({}, 422, "dataset"),
+    ({"rows": {"a": 1}}, 422, "rows"),
+    ({"rows": [1]}, 422, "rows[0]"),
+    ({"rows": [[1, 2], [1]], "columns": ["a", "b"]}, 422, "rows[1]"),
+    ({"rows": [[1]]}, 422, "columns"),
+    ({"rows": ROWS, "format": "xlsx"}, 422, "format"),
+    ({"rows": ROWS, "limit": -1}, 422, "limit"),
+    ({"rows": ROWS, "limit": "10"}, 422, "limit"),
+    ({"rows": ROWS, "timezone": "Mars/Phobos"}, 422, "timezone"),
+    ({"rows": ROWS, "typo": 1}, 422, "typo"),
+    ({"rows": ROWS, "csv": {"encoding": "rot13"}}, 422, "csv.encoding"),
+    ({"rows": ROWS, "csv": {"delimiter": '"'}}, 422, "csv.delimiter"),
+    ({"rows": ROWS, "csv": {"bom": True, "encoding": "latin-1"}}, 422, "csv.bom"),
+    ({"rows": [{"a": "あ"}], "csv": {"encoding": "windows-1254"}}, 422, "csv.encoding"),
+    ({"rows": ROWS, "columns": [{"name": "a", "date_format": "%Y"}]}, 422, "columns[0].date_format"),
+    ({"rows": ROWS, "pdf": {"page_size": "A9"}}, 422, "pdf.page_size"),
+    *(
+        ({"rows": ROWS, "filename": name}, 422, "filename")
+        for name in ("a\r\nb", 'a"b', "../a", "a\\b", "x" * 500, "..")
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "status", "field"), BAD_REQUESTS, ids=lambda value: str(value)[:60])
+def test_bad_requests_name_the_field(server: Server, request_: Any, status: int, field: str) -> None:
+    """Each gets a problem with the field to change and both ids, and counts as invalid."""
+    before = server.metric('export_fail_total{reason="internal"}')
+    answer = server.export(request_)
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, problem["status"]) == (status, status)
+    assert problem["field"] == field
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["export_id"]
+    assert problem["type"].startswith("urn:spark-export:problem:")
+    assert server.metric('export_fail_total{reason="internal"}') == before
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b'{"rows": [{"a": 1}, {"a": }]}', "application/json", 400),
+        (b'{"rows": [' + b"[" * 100_000, "application/json", 400),
+        (b"a=1", "application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_bodies_that_are_no_json_are_refused(server: Server, content: bytes, content_type: str, status: int) -> None:
+    """A broken body is 400, another media type 415."""
+    answer = httpx.post(server.url + "/export", content=content, headers={"Content-Type": content_type})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_text_of_a_client_never_becomes_sql(server: Server) -> None:
+    """SQL in values, names and patterns compares as text or is refused as a name."""
+    evil = "'; DROP TABLE fills; --"
+    asked = {"dataset": "book", "where": [{"column": "note", "op": "eq", "value": evil}]}
+    assert server.export(asked).content == b"id,price,note\r\n"
+    assert server.export({"dataset": "book", "columns": ['id" FROM fills; --']}).status_code == 422
+    assert server.export({"rows": [{'x" y': evil}], "order_by": ['x" y']}).content.decode() == f'"x"" y"\r\n{evil}\r\n'
+    assert server.export({"dataset": "book"}).status_code == 200
+
+
+def test_unknown_paths_and_methods_are_problems_too(server: Server) -> None:
+    """404 and 405 answer as problem details, with the request's id."""
+    missing = server.get("/nothing")
+    wrong = httpx.delete(server.url + "/export")
+    assert (missing.status_code, wrong.status_code) == (404, 405)
+    for answer in (missing, wrong):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert set(wrong.headers["allow"].split(", ")) <= {"GET", "POST"}
+
+
+@pytest.mark.parametrize(("dataset", "status"), [("missing", 503), ("outside", 503), ("early", 500)])
+def test_a_source_that_fails_at_once_is_a_clean_error(server: Server, dataset: str, status: int) -> None:
+    """Before the first byte a failure is a status; neither SQL nor paths nor the engine's text go out."""
+    answer = server.get(f"/export?dataset={dataset}")
+    assert answer.status_code == status
+    assert not any(word in answer.text for word in ("secret", "SELECT", "passwd", "parquet"))
+    assert "secret detail" in server.log.read_text() or dataset != "early"
+
+
+def test_a_source_that_fails_later_breaks_the_connection(server: Server) -> None:
+    """After the first byte curl exits 18, httpx raises, and the receipt says failed."""
+    url = server.url + "/export?dataset=late"
+    run = subprocess.run(["curl", "-sS", "-D", "-", "-o", "/dev/null", url], capture_output=True)
+    assert run.returncode == 18
+    export_id = next(
+        line.partition(": ")[2] for line in run.stdout.decode().splitlines() if line.lower().startswith("x-export-id")
+    )
+    receipt = server.get(f"/exports/{export_id}").json()
+    assert (receipt["state"], receipt["reason"], receipt["sha256"]) == ("failed", "source-failed", None)
+    with pytest.raises(httpx.RemoteProtocolError):
+        server.get("/export?dataset=late")
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_body_over_the_cap_is_refused(start: Start) -> None:
+    """413 names MAX_BODY_BYTES, whether the length is declared or not; a row cap is loud too."""
+    server = start(MAX_BODY_BYTES="1000", MAX_ROWS="50", LOG_LEVEL="error")
+    body = json.dumps({"rows": [{"a": "x" * 2000}]}).encode()
+    declared = httpx.post(server.url + "/export", content=body, headers={"Content-Type": "application/json"})
+    streamed = httpx.post(
+        server.url + "/export", content=iter([body[:900], body[900:]]), headers={"Content-Type": "application/json"}
+    )
+    for answer in (declared, streamed):
+        assert (answer.status_code, answer.json()["field"]) == (413, "MAX_BODY_BYTES")
+    assert server.get("/export?dataset=trades&limit=50").status_code == 200
+    assert server.get("/export?dataset=trades&limit=51").json()["type"] == "urn:spark-export:problem:row-limit"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("MAX_CONCURRENT", "0", "SPARK_EXPORT_MAX_CONCURRENT"),
+        ("PORT", "http", "SPARK_EXPORT_PORT"),
+        ("MAX_CONCURENT", "4", "SPARK_EXPORT_MAX_CONCURENT"),
+        ("DATASETS", "/nowhere/datasets.toml", "SPARK_EXPORT_DATASETS"),
+        ("API_KEYS", "sk_very_secret", "SPARK_EXPORT_API_KEYS"),
+    ],
+)
+def test_a_bad_setting_stops_the_start(variable: str, value: str, message: str) -> None:
+    """One line names the variable, the status is not 0, and no secret is shown."""
+    run = subprocess.run([COMMAND, "serve"], env={f"SPARK_EXPORT_{variable}": value}, capture_output=True, timeout=30)
+    error = run.stderr.decode()
+    assert run.returncode == 1
+    assert message in error
+    assert error.count("\n") == 1
+    assert "very_secret" not in error
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[datasets.x", "datasets.toml"),
+        ("[datasets.x]\nsql = 1", "datasets.x.sql"),
+        ("[datasets.x]\nsql = 'SELEC 1'", "datasets.x.sql"),
+        ("[datasets.x]\nsql = 'DROP TABLE y'", "datasets.x.sql"),
+        ("[datasets.x]\nsql = 'SELECT 1; SELECT 2'", "datasets.x.sql"),
+        ("[datasets.x]\nsql = 'SELECT $a'", "datasets.x.params.a"),
+        ("[datasets.x]\nsql = 'SELECT 1'\n[datasets.x.params.a]", "datasets.x.params.a"),
+        ("[datasets.x]\nsql = 'SELECT $a'\n[datasets.x.params.a]\ntype = 'integer'\ndefault = 'b'", "params.a.default"),
+        ("[datasets.x]\nsql = 'SELECT 1'\ncolour = 'red'", "datasets.x.colour"),
+        ("[databases]\nb = 'none.duckdb'\n[datasets.x]\nsql = 'SELECT 1'", "databases.b"),
+    ],
+)
+def test_a_bad_datasets_file_stops_the_start(tmp_path: Path, toml: str, message: str) -> None:
+    """One line names the key in the file, and the status is not 0."""
+    path = tmp_path / "datasets.toml"
+    path.write_text(toml, encoding="utf-8")
+    run = subprocess.run([COMMAND, "serve"], env={"SPARK_EXPORT_DATASETS": str(path)}, capture_output=True, timeout=30)
+    error = run.stderr.decode()
+    assert run.returncode == 1
+    assert message in error
+    assert error.count("\n") == 1
