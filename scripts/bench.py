@@ -134,7 +134,7 @@ class Service:
         """The whole body of an answer that must be 200."""
         return httpx.get(self.url + path, timeout=600).raise_for_status().content
 
-    def resident_mib(self, peak: bool = False) -> float:  # noqa: FBT001, FBT002
+    def resident_mib(self, *, peak: bool = False) -> float:
         """Resident memory of the process, now or at its peak."""
         name = "VmHWM" if peak else "VmRSS"
         status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
@@ -167,7 +167,7 @@ def running(command: list[str], path: str, *, cwd: Path, environment: dict[str, 
                 httpx.get(url + path).raise_for_status()
                 break
             except httpx.TransportError:
-                if process.poll() is not None or time.monotonic() - began > 30:  # noqa: PLR2004
+                if process.poll() is not None or time.monotonic() - began > 30:
                     raise
                 time.sleep(0.01)
         yield Service(process, url, time.monotonic() - began)

@@ -108,7 +108,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     with duckdb.connect(str(folder / "book.duckdb")) as book:
         book.execute(
-            "CREATE TABLE fills AS SELECT i AS id, (i * 0.5)::DOUBLE AS price, 'şirket ' || i AS note FROM range(100) r(i)"
+            "CREATE TABLE fills AS "
+            "SELECT i AS id, (i * 0.5)::DOUBLE AS price, 'şirket ' || i AS note FROM range(100) r(i)"
         )
         book.execute(f"COPY fills TO '{folder}/fills.parquet'")
         book.execute(f"COPY fills TO '{folder}/fills.csv' (HEADER)")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from conftest import Press
+    from .conftest import Press
 
 FIRST_PAGE_ROWS, PAGE_ROWS = 38, 41
 """Of A4 on its side, with a title."""
