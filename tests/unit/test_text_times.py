@@ -102,6 +102,26 @@ def test_timezone_converts(seconds: list[int], unit: str, zone: str) -> None:
     assert texts(values, TimeStyle(zone)) == expected
 
 
+@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York", "Europe/Istanbul"])
+@given(seconds=st.lists(st.integers(2_145_916_800 - 10**7, 253_370_764_800), min_size=1))
+def test_summer_time_goes_on(seconds: list[int], zone: str) -> None:
+    """A zone's rule holds on after 2037, where the changes listed in its file end, in every form of a timestamp."""
+    moments = [(EPOCH + dt.timedelta(seconds=each)).astimezone(ZoneInfo(zone)) for each in seconds]
+    values = pa.array([*seconds, None, 0], pa.int64()).cast(pa.timestamp("s", "UTC"))
+    expected = [moment.isoformat()[:19] + offset_of(moment) for moment in moments]
+    assert texts(values, TimeStyle(zone))[:-1] == [*expected, None]
+    assert texts(values, TimeStyle(zone, offset=False))[:-1] == [*(text[:19] for text in expected), None]
+    formatted = texts(values, TimeStyle(zone), date_format="%Y-%m-%dT%H:%M:%S")
+    assert formatted[:-1] == [*(text[:19] for text in expected), None]
+
+
+def test_summer_time_in_far_years() -> None:
+    """The rule holds in years that no datetime has, as the calendar's rounds of 400 years have it."""
+    july = 1_720_000_000
+    values = pa.array([july + 400 * 146_097 * 86_400 // 400 * 30], pa.int64()).cast(pa.timestamp("s", "UTC"))
+    assert texts(values, TimeStyle("Europe/London")) == ["14024-07-03T10:46:40+01:00"]
+
+
 def test_zone_of_the_column_is_not_shown() -> None:
     """The zone that a column carries does not change the text: `timezone` alone decides, UTC unless told."""
     ticks = pa.array([0, 1_720_000_000], pa.int64())

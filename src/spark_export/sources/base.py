@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from spark_export.sources.parameters import Parameter
@@ -109,10 +109,16 @@ class BlockingCalls:
         if running is None or running.done():
             dispose()
             return
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        # In the call's own thread, so that it happens even if nobody can wait for it here.
         running.add_done_callback(lambda _: dispose())
-        while not running.done() and not running.cancel():
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+        running.cancel()
+        while not ended.is_set():
             self._interrupt()
-            await asyncio.wait([asyncio.wrap_future(running)], timeout=INTERRUPT_AGAIN_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INTERRUPT_AGAIN_SECONDS):
+                    await ended.wait()
 
 
 class IteratorSource:

@@ -6,8 +6,10 @@ Measured on one core: a timestamp in UTC 60 ns, in another zone 110; `date_forma
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,10 @@ PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 FRACTION_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 FOUR_DIGIT_YEARS = (-62_167_219_200, 253_402_300_799)
 """Seconds since the epoch of the first and last second whose year has four digits: 0000 to 9999."""
+LISTED_CHANGES_END = 2_145_916_800
+"""2038-01-01T00:00:00Z: Arrow knows the changes of the clock that a zone's file lists, not the rule that goes on."""
+CALENDAR_SECONDS = 146_097 * 86_400
+"""After 400 years the Gregorian calendar repeats, weekdays included; and so does a zone's rule."""
 DATE_LENGTH = len("2024-01-31")
 END = 2**31 - 1
 """Beyond every text's end: replacing the slice there appends, at a sixth of the cost of a join."""
@@ -79,7 +85,7 @@ def timestamp_text(values: Any, style: TimeStyle) -> Any:
 def formatted_text(values: Any, pattern: str, style: TimeStyle) -> Any:
     """Dates, times and timestamps by a strftime pattern; a timestamp with a zone in `style.timezone`."""
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
-        values = pc.cast(values, pa.timestamp(values.type.unit, style.timezone))
+        values = _to_formatted_zone(values, pattern, style.timezone)
     if pa.types.is_time(values.type):
         unit = values.type.unit
         since_midnight = values.cast(pa.int32() if unit in {"s", "ms"} else pa.int64()).cast(pa.int64())
@@ -148,13 +154,54 @@ def _to_zone(values: Any, style: TimeStyle) -> tuple[Any, Any]:
     naive = pc.cast(values, pa.timestamp(unit))
     if style.timezone in {"UTC", "Etc/UTC"}:
         return naive, "Z" if style.offset else None
-    local = pc.local_timestamp(pc.cast(values, pa.timestamp(unit, style.timezone)))
+    local = _to_wall_clock(values, style.timezone)
     if not style.offset:
         return local, None
     seconds = pc.divide(pc.subtract(local.cast(pa.int64()), naive.cast(pa.int64())), PER_SECOND[unit])
     coded = seconds.dictionary_encode()
     names = pa.array([_offset_name(each) for each in coded.dictionary.to_pylist()], pa.string())
     return local, names.take(coded.indices)
+
+
+def _to_wall_clock(values: Any, zone: str) -> Any:
+    """Timestamps with a zone as the timestamps without one that a clock in the zone shows."""
+    unit = values.type.unit
+    local = pc.local_timestamp(pc.cast(values, pa.timestamp(unit, zone)))
+    far = _beyond_listed_changes(values)
+    if far is None:
+        return local
+    instants = values.cast(pa.int64()).filter(far)
+    coded = pc.divide(instants, PER_SECOND[unit]).dictionary_encode()
+    known = ZoneInfo(zone)
+    offsets = [_far_offset_seconds(each, known) * PER_SECOND[unit] for each in coded.dictionary.to_pylist()]
+    mended = pc.add(instants, pa.array(offsets, pa.int64()).take(coded.indices))
+    return pc.replace_with_mask(local, far, mended.cast(local.type))
+
+
+def _to_formatted_zone(values: Any, pattern: str, zone: str) -> Any:
+    """Timestamps with a zone as strftime needs them; a known weakness: with %z or %Z, no summer time after 2037."""
+    names_zone = "%z" in pattern or "%Z" in pattern
+    if names_zone or _beyond_listed_changes(values) is None:
+        return pc.cast(values, pa.timestamp(values.type.unit, zone))
+    return _to_wall_clock(values, zone)
+
+
+def _beyond_listed_changes(values: Any) -> Any:
+    """Mask of the instants for which Arrow has no summer time, None where there are none; infinities are not."""
+    per_second = PER_SECOND[values.type.unit]
+    instants = values.cast(pa.int64())
+    last = pc.max(instants).as_py()
+    if last is None or last < LISTED_CHANGES_END * per_second:
+        return None
+    usual = pc.less(instants, 2**63 - 1 - 86_400 * per_second)
+    return pc.fill_null(pc.and_(pc.greater_equal(instants, LISTED_CHANGES_END * per_second), usual), fill_value=False)
+
+
+def _far_offset_seconds(seconds: int, zone: ZoneInfo) -> int:
+    """Offset from UTC at an instant after 2037, in the same place of the calendar's first round after it."""
+    equal = LISTED_CHANGES_END + (seconds - LISTED_CHANGES_END) % CALENDAR_SECONDS
+    offset = dt.datetime.fromtimestamp(equal, zone).utcoffset() or dt.timedelta()
+    return round(offset.total_seconds())
 
 
 def _offset_name(seconds: int) -> str:
