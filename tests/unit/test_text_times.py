@@ -118,7 +118,7 @@ def test_summer_time_goes_on(seconds: list[int], zone: str) -> None:
 def test_summer_time_in_far_years() -> None:
     """The rule holds in years that no datetime has, as the calendar's rounds of 400 years have it."""
     july = 1_720_000_000
-    values = pa.array([july + 400 * 146_097 * 86_400 // 400 * 30], pa.int64()).cast(pa.timestamp("s", "UTC"))
+    values = pa.array([july + 30 * 146_097 * 86_400], pa.int64()).cast(pa.timestamp("s", "UTC"))
     assert texts(values, TimeStyle("Europe/London")) == ["14024-07-03T10:46:40+01:00"]
 
 

@@ -170,12 +170,25 @@ def maker_of(type_: Any) -> Maker:
     raise NotImplementedError(f"no text for {type_}")
 
 
+def check_text(type_: Any) -> None:
+    """Make sure that values of the type, and those inside of them, have a text.
+
+    Raises:
+        NotImplementedError: they have none.
+    """
+    type_ = plain_type(type_)
+    maker_of(type_)
+    if nested.is_nested(type_):
+        for index in range(type_.num_fields):
+            check_text(type_.field(index).type)
+
+
 def _check_spec(spec: ColumnSpec, type_: Any, path: str) -> None:
     """Refuse formats that the column's type does not have, before the first row."""
     kind = kind_of(type_)
     type_ = plain_type(type_)
     try:
-        maker_of(type_)
+        check_text(type_)
     except NotImplementedError:
         raise InvalidField(f"column {spec.name!r} is {type_}, which has no text; leave it out", field=path) from None
     temporal = pa.types.is_temporal(type_) and not pa.types.is_duration(type_) and not pa.types.is_interval(type_)
