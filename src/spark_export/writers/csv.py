@@ -109,6 +109,8 @@ class CsvWriter:
         self._encoder = encoder
         self._dialect = dialect
         self._threads = threads
+        # pyarrow takes 40 us to make a scalar of a text (it looks for pandas each time): once, not once a batch.
+        self._delimiter = pa.scalar(dialect.delimiter)
         self._quoter = Quoter(dialect, alone=len(encoder.columns) == 1)
 
     async def write(self, batches: AsyncIterator[Any]) -> AsyncGenerator[Chunk, None]:
@@ -154,7 +156,7 @@ class CsvWriter:
         """The rows' lines end to end: the data buffer of their array, without a copy."""
         *others, last = cells
         last = pc.binary_replace_slice(last, END, END, self._dialect.line_terminator)
-        lines = pc.binary_join_element_wise(*others, last, self._dialect.delimiter)
+        lines = pc.binary_join_element_wise(*others, last, self._delimiter)
         return memoryview(lines.buffers()[2])
 
     def _to_encoding(self, lines: memoryview, tally: Tally) -> Chunk:
@@ -188,6 +190,7 @@ class Quoter:
     def __init__(self, dialect: Dialect, *, alone: bool) -> None:
         self._dialect = dialect
         self._alone = alone
+        self._scalars: dict[str, Any] = {}
         self._bare_is_safe = BARE.isdisjoint(dialect.delimiter)
         self._special = tuple(dict.fromkeys(f'"\r\n{dialect.delimiter}'))
 
@@ -198,6 +201,11 @@ class Quoter:
         if cells.null_count:
             quoted = pc.fill_null(quoted, self._null_cell(null))
         return quoted
+
+    def _scalar(self, text: str) -> Any:
+        if text not in self._scalars:
+            self._scalars[text] = pa.scalar(text)
+        return self._scalars[text]
 
     def _null_cell(self, null: str) -> str:
         if any(character in null for character in self._special) or (self._alone and null == ""):
@@ -219,7 +227,7 @@ class Quoter:
         """Mask of the cells that need quotes, None where none does."""
         mask = holding(cells, self._special)
         if kind is not Kind.NUMBER:
-            same = pc.fill_null(pc.equal(cells, null), fill_value=False)
+            same = pc.fill_null(pc.equal(cells, self._scalar(null)), fill_value=False)
             if pc.any(same, min_count=0).as_py():
                 mask = same if mask is None else pc.or_(mask, same)
         return mask
