@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from spark_export.api.ids import new_id, request_id_of
-from spark_export.api.negotiation import MEDIA_TYPES, accepts_format, preferred
-from spark_export.api.problems import invalid_fields, problem_response, problem_responses
+from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
+from spark_export.api.problems import problem_response, problem_responses
+from spark_export.api.requests import choose_coding, choose_format, json_object, parse_request, read_body, split_rows
 from spark_export.api.streaming import ExportResponse
 from spark_export.errors import (
-    BodyTooLarge,
     ExportError,
     InvalidField,
-    MalformedBody,
-    NotAcceptable,
     RequestError,
     UnknownExport,
     UnsupportedMediaType,
@@ -30,12 +26,11 @@ from spark_export.factory import Service
 from spark_export.model import ExportRequest, Format, Outcome, State
 from spark_export.pipeline import Job
 from spark_export.sources.base import Dataset, Table
+from spark_export.sources.parameters import Parameter
 from spark_export.sources.selection import Selection
-from spark_export.writers.compression import CODINGS
 
 router = APIRouter()
 
-FORMATS_BY_MEDIA_TYPE = {media_type: file_format for file_format, media_type in MEDIA_TYPES.items()}
 RECEIPTS_SHOWN = 100
 
 FILE = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS_BY_MEDIA_TYPE}
@@ -57,53 +52,18 @@ class ColumnInfo(BaseModel):
     type: str
 
 
-class ParameterInfo(BaseModel):
-    """A parameter of a dataset."""
-
-    name: str
-    type: str
-    default: Any = None
-    required: bool = False
-    minimum: int | None = None
-    maximum: int | None = None
-    description: str = ""
-
-
 class DatasetInfo(BaseModel):
     """A dataset that can be exported."""
 
     name: str
     description: str
-    parameters: list[ParameterInfo]
+    parameters: list[Parameter]
 
 
 class DatasetDetail(DatasetInfo):
     """A dataset with its columns; types are Arrow's."""
 
     columns: list[ColumnInfo]
-
-
-class Receipt(BaseModel):
-    """What came of an export."""
-
-    export_id: str
-    request_id: str
-    caller: str
-    format: Format | None
-    dataset: str | None
-    state: State
-    started_at: float
-    reason: str | None
-    detail: str | None
-    rows: int
-    bytes: int
-    sent_bytes: int
-    sha256: str | None
-    queued_seconds: float
-    first_byte_seconds: float | None
-    seconds: float
-    escaped_cells: int
-    replaced_characters: int
 
 
 def service_of(request: Request) -> Service:
@@ -181,40 +141,27 @@ async def show_dataset(request: Request, name: Annotated[str, Path(max_length=20
 @router.get("/exports", responses=problem_responses(401, 422))
 async def list_receipts(
     request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = RECEIPTS_SHOWN
-) -> list[Receipt]:
+) -> list[Outcome]:
     """The latest receipts of the caller's exports, newest first."""
     caller = request.app.state.callers.caller_of(request)
-    return [_receipt(outcome) for outcome in service_of(request).receipts.latest(caller, limit)]
+    return service_of(request).receipts.latest(caller, limit)
 
 
 @router.get("/exports/{export_id}", responses=problem_responses(401, 404, 422))
-async def show_receipt(request: Request, export_id: Annotated[str, Path(max_length=200)]) -> Receipt:
+async def show_receipt(request: Request, export_id: Annotated[str, Path(max_length=200)]) -> Outcome:
     """What came of an export: rows, bytes, SHA-256 and state."""
     caller = request.app.state.callers.caller_of(request)
     outcome = service_of(request).receipts.get(export_id)
     if outcome is None or outcome.caller != caller:
         raise UnknownExport("no receipt of that id: it never was, still runs, or is forgotten", field="export_id")
-    return _receipt(outcome)
+    return outcome
 
 
 def _info(dataset: Dataset) -> dict[str, Any]:
-    parameters = [ParameterInfo(**dataclasses.asdict(parameter)) for parameter in dataset.parameters]
-    return {"name": dataset.name, "description": dataset.description, "parameters": parameters}
+    return {"name": dataset.name, "description": dataset.description, "parameters": list(dataset.parameters)}
 
 
-def _receipt(outcome: Outcome) -> Receipt:
-    return Receipt(**dataclasses.asdict(outcome))
-
-
-class _Ids:
-    """The ids of an export, made before anything can fail."""
-
-    def __init__(self, request: Request) -> None:
-        self.export_id = new_id()
-        self.request_id = request_id_of(request.scope)
-
-
-async def _respond(request: Request, read: Any) -> Response:
+async def _respond(request: Request, read: Callable[[], Awaitable[Job]]) -> Response:
     """The export, or the problem with its request, which counts as an export too."""
     try:
         job = await read()
@@ -248,7 +195,7 @@ async def _job_of_body(request: Request) -> Job:
         raise UnsupportedMediaType(f"{media_type!r} is not read; send application/json", field="Content-Type")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("the body must come without content coding", field="Content-Encoding")
-    body = await _read_body(request, service_of(request).settings.max_body_bytes)
+    body = await read_body(request, service_of(request).settings.max_body_bytes)
     rows, rest = split_rows(body)
     export_request = parse_request(rest)
     if rows is not None and export_request.dataset is not None:
@@ -262,35 +209,25 @@ async def _job_of_link(
     request: Request, given: Mapping[str, Any], title: str | None, params: str | None, options: str | None
 ) -> Job:
     caller = request.app.state.callers.caller_of(request)
-    asked = _json_object("options", options) | {name: value for name, value in given.items() if value is not None}
+    asked = json_object("options", options) | {name: value for name, value in given.items() if value is not None}
     if params is not None:
-        asked["params"] = _json_object("params", params)
+        asked["params"] = json_object("params", params)
     if title is not None:
         asked["pdf"] = dict(asked.get("pdf") or {}) | {"title": title}
     return _job(request, caller, parse_request(json.dumps(asked).encode()), None)
 
 
-def _json_object(name: str, text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    try:
-        found = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError):
-        raise InvalidField(f"{name} takes a JSON object", field=name) from None
-    return found
-
-
 def _job(request: Request, caller: str, export_request: ExportRequest, rows: memoryview | None) -> Job:
-    service, ids = service_of(request), _Ids(request)
+    service = service_of(request)
     accept = request.headers.get("accept")
     return Job(
-        export_id=ids.export_id,
-        request_id=ids.request_id,
+        export_id=new_id(),
+        request_id=request_id_of(request.scope),
         caller=caller,
         request=export_request,
         file_format=choose_format(export_request, accept),
         table=lambda: _table(service, export_request, rows),
-        coding=_choose_coding(request.headers.get("accept-encoding")),
+        coding=choose_coding(request.headers.get("accept-encoding")),
     )
 
 
@@ -299,75 +236,3 @@ def _table(service: Service, export_request: ExportRequest, rows: memoryview | N
         return service.dataset(export_request.dataset or "").table(export_request.params)
     names = None if export_request.columns is None else tuple(column.name for column in export_request.columns)
     return service.inline_table(rows, names)
-
-
-def choose_format(export_request: ExportRequest, accept: str | None) -> Format:
-    """The request's format, else what the Accept header likes best, CSV before PDF.
-
-    Raises:
-        NotAcceptable: the Accept header rules it out.
-    """
-    if export_request.format is not None and accepts_format(accept, export_request.format):
-        return export_request.format
-    best = preferred(accept, list(FORMATS_BY_MEDIA_TYPE)) if export_request.format is None else None
-    if best is None:
-        offers = " or ".join(FORMATS_BY_MEDIA_TYPE)
-        raise NotAcceptable(f"the Accept header must allow the file's type: {offers}", field="Accept")
-    return FORMATS_BY_MEDIA_TYPE[best]
-
-
-def _choose_coding(accept_encoding: str | None) -> str | None:
-    """The content coding that the client likes best; none where it asks for none."""
-    best = preferred(accept_encoding or "identity", [*CODINGS, "identity"])
-    return best if best in CODINGS else None
-
-
-async def _read_body(request: Request, most: int | None) -> bytes:
-    """The whole body.
-
-    Raises:
-        BodyTooLarge: it is longer than allowed; no more than that is read.
-    """
-    declared = request.headers.get("content-length", "")
-    if most is not None and declared.isdigit() and int(declared) > most:
-        raise _too_large(most)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if most is not None and len(body) > most:
-            raise _too_large(most)
-    return bytes(body)
-
-
-def _too_large(most: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is longer than the {most} bytes that MAX_BODY_BYTES allows", field="MAX_BODY_BYTES")
-
-
-def split_rows(body: bytes) -> tuple[memoryview | None, bytes]:
-    """The JSON text of `rows`, None where there are none, and the JSON text of the rest; no row is decoded.
-
-    Raises:
-        MalformedBody: the body is no JSON object.
-    """
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        raise MalformedBody("the body is no JSON object") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MalformedBody(f"the body is no JSON: {error}") from None
-    rows = fields.pop("rows", None)
-    return memoryview(rows) if rows is not None and bytes(
-        memoryview(rows)[:4]
-    ) != b"null" else None, msgspec.json.encode(fields)
-
-
-def parse_request(text: bytes) -> ExportRequest:
-    """The export request.
-
-    Raises:
-        InvalidField: naming every field that cannot be used.
-    """
-    try:
-        return ExportRequest.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        raise invalid_fields(error.errors(include_input=False, include_url=False, include_context=False)) from None

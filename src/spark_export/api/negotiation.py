@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from spark_export.model import Format
 
 MEDIA_TYPES = {Format.CSV: "text/csv", Format.PDF: "application/pdf"}
+FORMATS_BY_MEDIA_TYPE = {media_type: file_format for file_format, media_type in MEDIA_TYPES.items()}
 
 
 def preferred(header: str | None, offers: Sequence[str]) -> str | None:

@@ -28,6 +28,9 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 """What DuckDB takes after a `$`; names that begin with two underscores are the engine's own."""
 
+BOUNDED = ("integer", "number", "decimal")
+"""Types of parameters that may have a minimum and a maximum."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -106,6 +109,9 @@ def _check_names(path: Path, parsed: DatasetsFile) -> None:
 def _check_parameter(where: str, parameter: Parameter) -> None:
     if not PARAMETER_NAME.fullmatch(parameter.name):
         raise SettingsError(f"{where}: a parameter's name is letters, digits and underscores")
+    for bound in ("minimum", "maximum"):
+        if getattr(parameter, bound) is not None and parameter.type not in BOUNDED:
+            raise SettingsError(f"{where}.{bound}: a parameter of type {parameter.type} has no bounds")
     try:
         parameter.convert(parameter.default)
     except ValueError as error:

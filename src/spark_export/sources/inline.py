@@ -77,8 +77,9 @@ class InlineTable:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some rows of the array, each column in the type that these rows ask for."""
+    """Some rows of the array, all objects or all arrays, each column in the type that these rows ask for."""
 
+    shape: type
     length: int
     columns: dict[str, Any]
 
@@ -94,32 +95,39 @@ def decode_rows(text: bytes | memoryview, names: tuple[str, ...] | None) -> list
         raw = msgspec.json.decode(text, type=list[msgspec.Raw])
     except msgspec.ValidationError:
         raise InvalidField("rows is an array of objects, or of arrays", field="rows") from None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise MalformedBody(f"rows: {error}", field="rows") from None
     parts = [_decode_part(raw, start, names) for start in range(0, len(raw), BATCH_ROWS)]
     if not parts:
         return [pa.record_batch([pa.nulls(0, pa.string()) for _ in names or ()], names=list(names or ()))]
+    for start, part in zip(range(0, len(raw), BATCH_ROWS), parts, strict=True):
+        if part.shape is not parts[0].shape:
+            raise _mixed_shapes(start)
     return _unify(parts)
+
+
+def _mixed_shapes(row: int) -> InvalidField:
+    return InvalidField("rows are all objects or all arrays", field=f"rows[{row}]")
 
 
 def _decode_part(raw: Sequence[msgspec.Raw], start: int, names: tuple[str, ...] | None) -> _Part:
     try:
         rows = _DECODE.decode(b"[" + b",".join(raw[start : start + BATCH_ROWS]) + b"]")
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise MalformedBody(f"rows from {start} on: {error}", field="rows") from None
     shape = type(rows[0])
     if shape not in {dict, list}:
         raise InvalidField("a row is an object or an array", field=f"rows[{start}]")
     for index, row in enumerate(rows):
         if type(row) is not shape:
-            raise InvalidField("rows are all objects or all arrays", field=f"rows[{start + index}]")
+            raise _mixed_shapes(start + index)
     columns = _columns_of_objects(rows) if shape is dict else _columns_of_arrays(rows, start, names)
-    return _Part(len(rows), {name: to_arrow(values) for name, values in columns.items()})
+    return _Part(shape, len(rows), {name: to_arrow(values) for name, values in columns.items()})
 
 
 def _columns_of_objects(rows: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
     """Values by key, the keys in the order in which they first appear."""
     names = dict.fromkeys(chain.from_iterable(rows))
-    if not names:
-        raise InvalidField("the rows have no columns", field="rows")
     return {name: [row.get(name) for row in rows] for name in names}
 
 
@@ -169,6 +177,8 @@ def _text(value: Any) -> str | None:
 def _unify(parts: Sequence[_Part]) -> list[Any]:
     """The parts as batches of one schema; a column that a part lacks is null there."""
     names = list(dict.fromkeys(chain.from_iterable(part.columns for part in parts)))
+    if not names:
+        raise InvalidField("the rows have no columns", field="rows")
     unified = {}
     for name in names:
         arrays = [part.columns.get(name, pa.nulls(part.length)) for part in parts]

@@ -87,7 +87,7 @@ def _value(parameter: Parameter, given: Mapping[str, Any]) -> Any:
     if parameter.name not in given:
         if parameter.required:
             raise InvalidField(f"parameter {parameter.name!r} has no default; give a value", field=path)
-        return parameter.default
+        return parameter.convert(parameter.default)
     try:
         return parameter.convert(given[parameter.name])
     except ValueError as error:

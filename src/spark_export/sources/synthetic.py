@@ -39,8 +39,8 @@ NOTES = (
     'trader said "hold", then re-entered',
     "Перенос позиции",
     "Ρευστοποίηση θέσης",
-    "注文を分割",
-    "تسوية نهاية اليوم",
+    "Zamknięcie pozycji",
+    "Đóng vị thế cuối ngày",
 )
 
 SCHEMA = pa.schema(

@@ -75,7 +75,10 @@ class Encoder:
 
     def __init__(self, schema: Any, specs: Sequence[ColumnSpec] | None = None, style: Style | None = None) -> None:
         self._style = style or Style()
-        self._specs = tuple(specs) if specs is not None else tuple(ColumnSpec(name=name) for name in schema.names)
+        # Unchecked: rows may have names that a request's columns may not, the empty one.
+        self._specs = (
+            tuple(specs) if specs is not None else tuple(ColumnSpec.model_construct(name=name) for name in schema.names)
+        )
         self._indices = tuple(self._find(schema, position, spec) for position, spec in enumerate(self._specs))
         for position, (spec, index) in enumerate(zip(self._specs, self._indices, strict=True)):
             _check_spec(spec, schema.field(index).type, f"columns[{position}]")

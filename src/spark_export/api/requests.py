@@ -1,0 +1,102 @@
+"""Reads a request: its body, without decoding a row; its fields; the format and coding that the client accepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import Request
+from pydantic import ValidationError
+
+from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE, accepts_format, preferred
+from spark_export.api.problems import invalid_fields
+from spark_export.errors import BodyTooLarge, InvalidField, MalformedBody, NotAcceptable
+from spark_export.model import ExportRequest, Format
+from spark_export.writers.compression import CODINGS
+
+
+async def read_body(request: Request, most: int | None) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: it is longer than allowed; no more than that is read.
+    """
+    declared = request.headers.get("content-length", "")
+    if most is not None and declared.isdigit() and int(declared) > most:
+        raise _too_large(most)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if most is not None and len(body) > most:
+            raise _too_large(most)
+    return bytes(body)
+
+
+def _too_large(most: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is longer than the {most} bytes that MAX_BODY_BYTES allows", field="MAX_BODY_BYTES")
+
+
+def split_rows(body: bytes) -> tuple[memoryview | None, bytes]:
+    """The JSON text of `rows`, None where there are none, and the JSON text of the rest; no row is decoded.
+
+    Raises:
+        MalformedBody: the body is no JSON object.
+    """
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise MalformedBody("the body is no JSON object") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedBody(f"the body is no JSON: {error}") from None
+    rows = fields.pop("rows", None)
+    return memoryview(rows) if rows is not None and bytes(
+        memoryview(rows)[:4]
+    ) != b"null" else None, msgspec.json.encode(fields)
+
+
+def parse_request(text: bytes) -> ExportRequest:
+    """The export request.
+
+    Raises:
+        InvalidField: naming every field that cannot be used.
+    """
+    try:
+        return ExportRequest.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise invalid_fields(error.errors(include_input=False, include_url=False, include_context=False)) from None
+
+
+def json_object(name: str, text: str | None) -> dict[str, Any]:
+    """A query parameter's JSON object; empty where it was not sent.
+
+    Raises:
+        InvalidField: it is no JSON object.
+    """
+    if text is None:
+        return {}
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        raise InvalidField(f"{name} takes a JSON object", field=name) from None
+    return found
+
+
+def choose_format(export_request: ExportRequest, accept: str | None) -> Format:
+    """The request's format, else what the Accept header likes best, CSV before PDF.
+
+    Raises:
+        NotAcceptable: the Accept header rules it out.
+    """
+    if export_request.format is not None and accepts_format(accept, export_request.format):
+        return export_request.format
+    best = preferred(accept, list(FORMATS_BY_MEDIA_TYPE)) if export_request.format is None else None
+    if best is None:
+        offers = " or ".join(FORMATS_BY_MEDIA_TYPE)
+        raise NotAcceptable(f"the Accept header must allow the file's type: {offers}", field="Accept")
+    return FORMATS_BY_MEDIA_TYPE[best]
+
+
+def choose_coding(accept_encoding: str | None) -> str | None:
+    """The content coding that the client likes best; none where it asks for none."""
+    best = preferred(accept_encoding or "identity", [*CODINGS, "identity"])
+    return best if best in CODINGS else None
