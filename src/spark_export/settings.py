@@ -79,6 +79,13 @@ class Settings(BaseSettings):
         "info"
     )
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _port_is_no_service_link(cls, value: Any) -> Any:
+        """Kubernetes sets `SPARK_EXPORT_PORT=tcp://…` in every pod beside a Service named spark-export: no setting."""
+        service_link = isinstance(value, str) and value.startswith("tcp://")
+        return cls.model_fields["port"].default if service_link else value
+
     @field_validator("datasets")
     @classmethod
     def _datasets_is_a_file(cls, path: Path | None) -> Path | None:

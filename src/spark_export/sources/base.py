@@ -104,21 +104,34 @@ class BlockingCalls:
         return await asyncio.wrap_future(future)
 
     async def close(self, dispose: Callable[[], None] = lambda: None) -> None:
-        """Interrupt a running call, wait for its end, then dispose of what it used."""
-        running = self._running
-        if running is None or running.done():
-            dispose()
-            return
+        """Interrupt a running call until it ends, then dispose of what it used, in a thread and interrupted likewise.
+
+        Goes on to its end even if the waiting task is cancelled once more: what a query holds is always given back.
+        """
+        closing = asyncio.create_task(self._close(dispose))
+        _CLOSING.add(closing)
+        closing.add_done_callback(_CLOSING.discard)
+        await asyncio.shield(closing)
+
+    async def _close(self, dispose: Callable[[], None]) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await self._interrupt_until_done(self._running)
+        # Giving up an unread result may wait for its query as well.
+        await self._interrupt_until_done(self._threads.submit(dispose))
+
+    async def _interrupt_until_done(self, call: Future[Any]) -> None:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        # In the call's own thread, so that it happens even if nobody can wait for it here.
-        running.add_done_callback(lambda _: dispose())
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
-        running.cancel()
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
         while not ended.is_set():
             self._interrupt()
             with suppress(TimeoutError):
                 async with asyncio.timeout(INTERRUPT_AGAIN_SECONDS):
                     await ended.wait()
+
+
+_CLOSING: set[asyncio.Task[None]] = set()
+"""The event loop keeps only weak references to its tasks."""
 
 
 class IteratorSource:

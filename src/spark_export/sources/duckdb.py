@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,13 +129,13 @@ class Engine:
             SourceError: the statement failed.
         """
         cursor = self._connection.cursor()
-        calls = BlockingCalls(self._threads, cursor.interrupt)
         query = _Query(cursor, f"({sql.rstrip().rstrip(';')}\n)", dict(params), selection, database)
+        calls = BlockingCalls(self._threads, query.interrupt)
         try:
             reader = await calls.run(query.open)
             yield IteratorSource(reader.schema, _translated(reader), calls)
         finally:
-            await calls.close(cursor.close)
+            await calls.close(query.close)
 
     @asynccontextmanager
     async def open_arrow(
@@ -148,14 +148,14 @@ class Engine:
             SourceError: the stream failed.
         """
         cursor = self._connection.cursor()
-        calls = BlockingCalls(self._threads, cursor.interrupt)
         cursor.register(ROWS, pa.RecordBatchReader.from_batches(schema, batches))
         query = _Query(cursor, ROWS, {}, selection, None)
+        calls = BlockingCalls(self._threads, query.interrupt)
         try:
             reader = await calls.run(query.open)
             yield IteratorSource(reader.schema, _translated(reader), calls)
         finally:
-            await calls.close(cursor.close)
+            await calls.close(query.close)
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,7 @@ class _Query:
     selection: Selection
     database: str | None
     types: dict[str, str] = field(default_factory=dict)
+    reader: Any = None
 
     def open(self) -> Any:
         """A reader of record batches."""
@@ -217,7 +218,23 @@ class _Query:
         relation = self.cursor.sql(f"SELECT * FROM {self.table}", params=self.params)  # noqa: S608 - the operator's SQL
         self.types = dict(zip(relation.columns, map(str, relation.types), strict=True))
         self.selection.check(relation.columns)
-        return self.cursor.sql(self._statement(), params=self.params).to_arrow_reader(BATCH_ROWS)
+        # Kept, so that no thread whose caller has left drops the last reference: that would wait for the query.
+        self.reader = self.cursor.sql(self._statement(), params=self.params).to_arrow_reader(BATCH_ROWS)
+        return self.reader
+
+    def interrupt(self) -> None:
+        """Make a running call return soon; from any thread, and at any time until after `close`."""
+        with suppress(duckdb.Error):
+            self.cursor.interrupt()
+
+    def close(self) -> None:
+        """Give up what is unread. Runs in a thread, and may wait for the query to notice an interrupt."""
+        self.interrupt()
+        if self.reader is not None:
+            with suppress(duckdb.Error, pa.ArrowException, OSError):
+                self.reader.close()
+            self.reader = None
+        self.cursor.close()
 
     def _statement(self) -> str:
         selection = self.selection

@@ -173,7 +173,8 @@ class CsvWriter:
                 "choose another, or set csv.errors to 'replace'",
                 field="csv.encoding",
             ) from None
-        tally.replaced_characters += encoded.count(b"?") - text.count("?") if dialect.errors == "replace" else 0
+        if dialect.errors == "replace" and not dialect.codec.startswith("utf"):  # those hold every character
+            tally.replaced_characters += encoded.count(b"?") - text.count("?")
         return encoded
 
 

@@ -1,0 +1,38 @@
+"""Receipts in bounded memory."""
+
+from __future__ import annotations
+
+from spark_export.model import Format, Outcome, State
+from spark_export.receipts import Receipts
+
+
+def outcome(number: int, caller: str = "a") -> Outcome:
+    """An outcome that can be told from others."""
+    return Outcome(f"e{number}", f"r{number}", caller, Format.CSV, None, State.COMPLETED, float(number))
+
+
+def test_oldest_goes_first() -> None:
+    """No more than the capacity is kept, and the oldest goes first."""
+    receipts = Receipts(3)
+    for number in range(5):
+        receipts.finished(outcome(number))
+    found = [receipts.get(f"e{number}") for number in range(5)]
+    assert [each and each.export_id for each in found] == [None, None, "e2", "e3", "e4"]
+    assert repr(receipts) == "<Receipts 3/3>"
+
+
+def test_latest_of_a_caller() -> None:
+    """A caller sees its own, newest first, and no more than it asks for."""
+    receipts = Receipts(10)
+    for number in range(6):
+        receipts.finished(outcome(number, "ab"[number % 2]))
+    assert [each.export_id for each in receipts.latest("a", 2)] == ["e4", "e2"]
+    assert [each.export_id for each in receipts.latest("b", 99)] == ["e5", "e3", "e1"]
+    assert receipts.latest("c", 5) == []
+
+
+def test_running_has_none() -> None:
+    """Bytes on their way leave no receipt."""
+    receipts = Receipts(1)
+    receipts.wrote(Format.CSV, 5)
+    assert (receipts.get("e0"), receipts.latest("a", 1)) == (None, [])

@@ -1,0 +1,105 @@
+"""Settings from the environment: each bad value stops the start with a message that names its variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spark_export.errors import SettingsError
+from spark_export.settings import PREFIX, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches the tests."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(PREFIX + name.upper(), raising=False)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    """Settings of an environment with these variables."""
+    for name, value in variables.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    return load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "x"), ("PORT", "-1"), ("PORT", "65536"), ("MAX_CONCURRENT", "0"), ("MAX_CONCURRENT", "1.5"),
+     ("MAX_QUEUE", "-1"), ("QUEUE_TIMEOUT_SECONDS", "0"), ("RATE_PER_SECOND", "0"), ("RATE_PER_SECOND", "-1"),
+     ("RATE_BURST", "0"), ("MAX_ROWS", "0"), ("MAX_BODY_BYTES", "-5"), ("EXPORT_TIMEOUT_SECONDS", "0"),
+     ("DRAIN_SECONDS", "soon"), ("RECEIPTS_KEPT", "0"), ("DUCKDB_MEMORY_BYTES", "1000"), ("DUCKDB_THREADS", "0"),
+     ("KERNEL_THREADS", "0"), ("SPOOL_DIR", "/no/such/folder"), ("DATASETS", "/no/such/file.toml"),
+     ("LOG_FORMAT", "xml"), ("LOG_LEVEL", "loud"), ("API_KEYS", "nokey"), ("API_KEYS", "=x"), ("API_KEYS", "a="),
+     ("API_KEYS", "a=1,a=2"), ("API_KEYS", ","), ("MAX_CONCURRENT", "")],
+)  # fmt: skip
+def test_bad_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A value that cannot be used is an error that names its variable, and only it."""
+    with pytest.raises(SettingsError, match=f"^{PREFIX}{name}: .") as caught:
+        load(monkeypatch, **{name: value})
+    assert str(caught.value).count(PREFIX) == 1
+
+
+def test_all_bad_values_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several bad values are named at once."""
+    with pytest.raises(SettingsError, match=r"PORT.*MAX_QUEUE"):
+        load(monkeypatch, PORT="x", MAX_QUEUE="y")
+
+
+@pytest.mark.parametrize("value", ["hunter2-hunter2", "a=hunter2-hunter2,a=x", "hunter2-hunter2,b=c"])
+def test_secrets_are_not_told(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """No key is in the message about bad keys."""
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, API_KEYS=value)
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key is in the text of the settings, while it can be had."""
+    settings = load(monkeypatch, API_KEYS="bot=hunter2, ops=pass=word")
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert {name: key.get_secret_value() for name, key in (settings.api_keys or {}).items()} == {
+        "bot": "hunter2", "ops": "pass=word"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["MAX_ROW", "PROT", "SERVICE_NAME", "port"])
+def test_unknown_variable(name: str) -> None:
+    """A variable with the prefix that is no setting is refused by its name."""
+    with pytest.raises(SettingsError, match=f"^{PREFIX}{name}: no such setting"):
+        load_settings({PREFIX + name: "1"})
+
+
+def test_kubernetes_service_links() -> None:
+    """What Kubernetes sets beside a Service of the same name is ignored."""
+    links = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_4001_TCP", "PORT_4001_TCP_ADDR",
+             "PORT_4001_TCP_PROTO")  # fmt: skip
+    assert load_settings({PREFIX + name: "tcp://10.0.0.1:4001" for name in links}).port == 4001
+
+
+def test_kubernetes_port_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link that has the very name of the port's variable does not stop the start."""
+    assert load(monkeypatch, PORT="tcp://10.0.0.1:4001").port == 4001
+
+
+def test_empty_is_unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable means unlimited, where a setting may be."""
+    settings = load(monkeypatch, MAX_BODY_BYTES="", MAX_ROWS="", RATE_PER_SECOND="", EXPORT_TIMEOUT_SECONDS="")
+    assert settings.max_body_bytes is None
+    assert (settings.max_rows, settings.rate_per_second, settings.export_timeout_seconds) == (None, None, None)
+
+
+def test_given_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given goes before the environment, and that before the defaults."""
+    monkeypatch.setenv(f"{PREFIX}PORT", "5000")
+    assert (load_settings().port, load_settings(port="6000").port) == (5000, 6000)
+    monkeypatch.delenv(f"{PREFIX}PORT")
+    assert load_settings().port == 4001
+
+
+def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Paths become absolute, since the working directory changes later."""
+    (tmp_path / "d.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    settings = load(monkeypatch, DATASETS="d.toml", SPOOL_DIR=".")
+    assert (settings.datasets, settings.spool_dir) == (tmp_path / "d.toml", tmp_path)
