@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -22,6 +23,11 @@ from spark_export.logs import configure_logs
 from spark_export.settings import PREFIX, Settings, load_settings
 
 LOG = logging.getLogger("spark_export")
+
+M_ARENA_MAX = -8
+"""Parameter of glibc's mallopt(3)."""
+MALLOC_ARENAS = 2
+"""Peak memory of 10,000,000 rows as CSV: 227 to 233 MiB with two, 237 to 239 with an arena a thread (glibc's way)."""
 
 
 class Server(uvicorn.Server):
@@ -49,6 +55,7 @@ def serve(settings: Settings) -> None:
         SettingsError: the datasets file cannot be used.
     """
     configure_logs(settings.log_format, settings.log_level)
+    _limit_malloc_arenas()
     logging.getLogger("uvicorn.error").addFilter(drop_broken_exports)
     if settings.datasets is not None:
         # DuckDB knows relative names only against the working directory.
@@ -77,6 +84,13 @@ async def _serve(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(each, _stop, server, service)
         LOG.info("spark-export %s serves on http://%s:%d", __version__, settings.host, settings.port)
         await server.serve()
+
+
+def _limit_malloc_arenas() -> None:
+    """Keep the threads' freed memory in few places; where the C library is another one, nothing happens."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, MALLOC_ARENAS)
 
 
 def _stop(server: Server, service: Service) -> None:

@@ -72,6 +72,8 @@ class Engine:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
+            # The page cache keeps files already; a copy in this process grew its peak by 10 MB.
+            "enable_external_file_cache": False,
         }
         self._lock = threading.Lock()
         self._opened: Any = None
