@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; a setting that cannot be used ends it with status 2 and one line that names it."""
+    """Run the command; a setting that cannot be used ends it with status 1 and one line that names it."""
     parsed = _parser().parse_args(arguments)
     given = {name: getattr(parsed, name) for name in Settings.model_fields if getattr(parsed, name) is not None}
     try:

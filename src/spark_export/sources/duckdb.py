@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from spark_export.errors import ExportError, InvalidField, SettingsError, SourceError, SourceUnavailable
 from spark_export.model import Condition, Scalar
-from spark_export.sources.base import BlockingCalls, IteratorSource, Table
+from spark_export.sources.base import BlockingCalls, IteratorSource, Source, Table
 from spark_export.sources.parameters import Parameter, bind
 from spark_export.sources.selection import Selection
 
@@ -120,29 +120,21 @@ class Engine:
             raise ValueError("must be one SELECT statement")
         return frozenset(statements[0].named_parameters)
 
-    @asynccontextmanager
-    async def open_sql(
+    def open_sql(
         self, sql: str, params: Mapping[str, Any], selection: Selection, database: str | None = None
-    ) -> AsyncIterator[IteratorSource]:
+    ) -> AbstractAsyncContextManager[IteratorSource]:
         """The selected rows of a SELECT statement.
 
         Raises:
             InvalidField: the selection does not fit the statement's columns.
             SourceError: the statement failed.
         """
-        cursor = self._connection.cursor()
-        query = _Query(cursor, f"({sql.rstrip().rstrip(';')}\n)", dict(params), selection, database)
-        calls = BlockingCalls(self._threads, query.interrupt)
-        try:
-            reader = await calls.run(query.open)
-            yield IteratorSource(reader.schema, _translated(reader), calls)
-        finally:
-            await calls.close(query.close)
+        table = f"({sql.rstrip().rstrip(';')}\n)"
+        return self._open(_Query(self._connection.cursor(), table, dict(params), selection, database))
 
-    @asynccontextmanager
-    async def open_arrow(
+    def open_arrow(
         self, schema: Any, batches: Iterator[Any], selection: Selection
-    ) -> AsyncIterator[IteratorSource]:
+    ) -> AbstractAsyncContextManager[IteratorSource]:
         """The selected rows of a stream of Arrow batches.
 
         Raises:
@@ -151,7 +143,10 @@ class Engine:
         """
         cursor = self._connection.cursor()
         cursor.register(ROWS, pa.RecordBatchReader.from_batches(schema, batches))
-        query = _Query(cursor, ROWS, {}, selection, None)
+        return self._open(_Query(cursor, ROWS, {}, selection, None))
+
+    @asynccontextmanager
+    async def _open(self, query: _Query) -> AsyncIterator[IteratorSource]:
         calls = BlockingCalls(self._threads, query.interrupt)
         try:
             reader = await calls.run(query.open)
@@ -186,11 +181,9 @@ class _SqlTable:
     dataset: SqlDataset
     bound: dict[str, Any]
 
-    @asynccontextmanager
-    async def open(self, selection: Selection) -> AsyncIterator[IteratorSource]:
+    def open(self, selection: Selection) -> AbstractAsyncContextManager[Source]:
         dataset = self.dataset
-        async with dataset.engine.open_sql(dataset.sql, self.bound, selection, dataset.database) as source:
-            yield source
+        return dataset.engine.open_sql(dataset.sql, self.bound, selection, dataset.database)
 
 
 @dataclass
