@@ -78,7 +78,7 @@ def read_pdf(path: Path, header: str) -> list[str]:
     lines = [compact([line]) for line in text.replace("\f", "\n").splitlines()]
     shown = next(line for line in lines if fill_ellipses(header, line) == header)
     table = lines[lines.index(shown) :]
-    return [line for line in table if line not in {"", shown} and not re.fullmatch(r"Page[0-9,]+of[0-9,]+", line)]
+    return [line for line in table if line not in {"", shown} and not re.fullmatch(r"Page[0-9]+of[0-9]+(table)?", line)]
 
 
 def fill_ellipses(whole: str, found: str) -> str:

@@ -20,7 +20,7 @@ from spark_export.api.streaming import drop_broken_exports
 from spark_export.errors import SettingsError
 from spark_export.factory import Service, open_service
 from spark_export.logs import configure_logs
-from spark_export.settings import PREFIX, Settings, load_settings
+from spark_export.settings import Settings, load_settings, variable_of
 
 LOG = logging.getLogger("spark_export")
 
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     serve_parser = commands.add_parser("serve", help="serve exports over HTTP")
     for name, field in Settings.model_fields.items():
         serve_parser.add_argument(
-            f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{field.description} [{PREFIX}{name.upper()}]"
+            f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{field.description} [{variable_of(name)}]"
         )
     return parser
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+import zoneinfo
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from spark_export.model import Format
 from spark_export.observe import LogObserver, Observer, Observers
 from spark_export.pipeline import Clocks, Exporter, Job
 from spark_export.receipts import Receipts
-from spark_export.settings import Settings
+from spark_export.settings import Settings, variable_of
 from spark_export.sources.base import Dataset, Table
 from spark_export.sources.catalog import DatasetsFile, read_datasets_file
 from spark_export.sources.duckdb import Engine, SqlDataset
@@ -31,7 +33,10 @@ from spark_export.text.encoder import name_some
 from spark_export.text.times import TimeStyle
 from spark_export.writers.base import Writer
 from spark_export.writers.csv import CsvWriter, Dialect
-from spark_export.writers.pdf import PdfWriter
+from spark_export.writers.pdf import Imprint, PdfWriter
+from spark_export.writers.pdf.faces import Face, Fonts, load_face, load_fonts
+from spark_export.writers.pdf.filters import filters_text
+from spark_export.writers.pdf.logo import Logo, load_logo
 
 SPARE_READERS = 4
 """Threads beyond one a slot: a call that is being interrupted holds its thread a moment longer than its slot."""
@@ -107,7 +112,7 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
         exporter = Exporter(
             limiter=RateLimiter(settings.rate_per_second, settings.rate_burst),
             gate=gate,
-            make_writer=WriterFactory(kernels, clocks),
+            make_writer=WriterFactory(kernels, clocks, load_pdf_parts(settings)),
             observer=observer,
             threads=kernels,
             max_rows=settings.max_rows,
@@ -140,6 +145,47 @@ def make_datasets(file: DatasetsFile, engine: Engine, readers: Executor) -> dict
     return datasets
 
 
+class PdfParts:
+    """What all PDFs share.
+
+    Args:
+        faces: the operator's, tried after the bundled main one.
+        logo: in the title block.
+        made_at_seconds: the time that each states, since the epoch; the clock's where None.
+    """
+
+    def __init__(self, faces: Sequence[Face], logo: Logo | None, made_at_seconds: int | None) -> None:
+        self._faces = tuple(faces)
+        self._lock = threading.Lock()
+        self._fonts: Fonts | None = None
+        self.logo = logo
+        self.made_at_seconds = made_at_seconds
+
+    def fonts(self) -> Fonts:
+        """The fonts, loaded by the first PDF: 60 ms and 20 MB that a service of CSV alone does not need."""
+        with self._lock:
+            if self._fonts is None:
+                self._fonts = load_fonts(self._faces)
+            return self._fonts
+
+
+def load_pdf_parts(settings: Settings) -> PdfParts:
+    """The operator's fonts and logo.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+    try:
+        faces = [load_face(path) for path in settings.fonts]
+    except ValueError as error:
+        raise SettingsError(f"{variable_of('fonts')}: {error}") from None
+    try:
+        logo = None if settings.logo is None else load_logo(settings.logo)
+    except ValueError as error:
+        raise SettingsError(f"{variable_of('logo')}: {error}") from None
+    return PdfParts(faces, logo, settings.source_date_epoch)
+
+
 @dataclass(frozen=True)
 class WriterFactory:
     """Makes the writer of each export.
@@ -147,10 +193,12 @@ class WriterFactory:
     Args:
         threads: where batches are formatted.
         clocks: the time of making that a PDF shows.
+        pdf: what PDFs share.
     """
 
     threads: Executor
     clocks: Clocks
+    pdf: PdfParts
 
     def __call__(self, job: Job, schema: Any) -> Writer:
         """The writer for the job and the schema of its rows.
@@ -168,10 +216,12 @@ class WriterFactory:
     def _pdf(self, job: Job, schema: Any) -> Writer:
         request = job.request
         style = Style(TimeStyle(request.timezone, separator=" "))
-        return PdfWriter(
-            Encoder(schema, request.columns, style),
-            request.pdf,
-            threads=self.threads,
-            made_at=dt.datetime.fromtimestamp(self.clocks.wall(), dt.UTC),
-            default_title=request.dataset,
+        seconds = self.clocks.wall() if self.pdf.made_at_seconds is None else self.pdf.made_at_seconds
+        imprint = Imprint(
+            made_at=dt.datetime.fromtimestamp(seconds, zoneinfo.ZoneInfo(request.timezone)),
+            title=request.dataset or "",
+            filters=filters_text(request),
+            logo=self.pdf.logo,
         )
+        encoder = Encoder(schema, request.columns, style)
+        return PdfWriter(encoder, request.pdf, imprint, fonts=self.pdf.fonts, threads=self.threads)

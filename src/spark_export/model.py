@@ -8,7 +8,8 @@ from __future__ import annotations
 import codecs
 import re
 import zoneinfo
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +20,13 @@ Scalar = str | int | float | bool
 SCALAR_SCHEMA = {"type": ["string", "number", "boolean"]}
 
 FORBIDDEN_IN_FILENAME = re.compile(r'[\x00-\x1f\x7f-\x9f"/\\\u2028\u2029\ud800-\udfff]')
+PAGE_SIZES = ("auto", "A4", "A3", "Letter", "Legal")
+CUSTOM_PAGE_SIZE = re.compile(r"(\d{1,4}(?:\.\d{1,2})?)x(\d{1,4}(?:\.\d{1,2})?)mm", re.ASCII)
+MM_PT = 72 / 25.4
+"""Points of a millimetre."""
+LEAST_PAGE_MM, MOST_PAGE_MM = 50, 5080
+"""Two margins with room for a word between them; what ISO 32000-1 annex C recommends at most."""
+
 FILENAME_MAX_CHARACTERS = 200
 """With four bytes a character and an extension it still fits the 255 bytes that file systems allow, for all but
 the longest names in the widest scripts; longer ones are a mistake more often than a wish."""
@@ -97,6 +105,19 @@ def _spell_out(column: Any) -> Any:
     return {"name": column} if isinstance(column, str) else column
 
 
+def _check_page_size(name: str) -> str:
+    if name in PAGE_SIZES:
+        return name
+    if not (custom := CUSTOM_PAGE_SIZE.fullmatch(name)):
+        raise ValueError(f"takes {', '.join(PAGE_SIZES)}, or width and height in millimetres as '100x150mm'")
+    if not all(LEAST_PAGE_MM <= float(side) <= MOST_PAGE_MM for side in custom.groups()):
+        raise ValueError(
+            f"{name} is too small for its margins or too large for a PDF: {LEAST_PAGE_MM} to {MOST_PAGE_MM} mm a side"
+        )
+    return name
+
+
+FontSize = Annotated[float, Field(ge=4, le=24)]
 Timezone = Annotated[str, AfterValidator(_check_timezone)]
 Text = Annotated[str, Field(max_length=2000)]
 
@@ -198,24 +219,57 @@ class CsvOptions(Frozen):
     formulas: Literal["escape", "keep"] = "escape"
 
 
+class PdfTheme(Frozen):
+    """Looks of a PDF's table.
+
+    Attributes:
+        accent: colour of its rules and of the title, `#rrggbb`.
+        font_size: of the cells, in points; the same as `pdf.font_size`.
+        stripes: shade every other row.
+        row_height: of a row of one line, in points; one and a half times the font size unless given.
+    """
+
+    accent: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")] = "#2f5d8c"
+    font_size: FontSize | None = None
+    stripes: bool = True
+    row_height: Annotated[float, Field(ge=5, le=200)] | None = None
+
+
 class PdfOptions(Frozen):
     """How the PDF looks.
 
     Attributes:
         title: the line above the table and the document's title; the request's title or the dataset unless given.
         subtitle: a smaller line under the title.
-        page_size: paper.
+        page_size: A4, A3, Letter, Legal, or width and height as `100x150mm`; `auto` is A4, and A3 for a table too wide.
         orientation: `auto` takes landscape where the columns do not fit upright.
         font_size: of the cells, in points.
-        overflow: a text wider than its column ends in an ellipsis.
+        overflow: a text wider than its column ends in an ellipsis, or is broken into lines.
+        totals: numeric columns whose sum stands below the last row.
+        theme: colours and heights.
+        author, subject, keywords: what the document says of itself.
+        language: BCP 47 tag of the document; the words of the page follow it where they are known (en, tr, de, fr, es).
+        accessible: tag the table for screen readers (PDF/UA-1); about three times the bytes.
     """
 
     title: Text | None = None
     subtitle: Text | None = None
-    page_size: Literal["A4", "A3", "Letter", "Legal"] = "A4"
+    page_size: Annotated[str, AfterValidator(_check_page_size)] = "auto"
     orientation: Literal["portrait", "landscape", "auto"] = "auto"
-    font_size: Annotated[float, Field(ge=4, le=24)] = 8
-    overflow: Literal["ellipsis"] = "ellipsis"
+    font_size: FontSize = 8
+    overflow: Literal["ellipsis", "wrap"] = "ellipsis"
+    totals: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    theme: PdfTheme = PdfTheme()
+    author: Text | None = None
+    subject: Text | None = None
+    keywords: Text | None = None
+    language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] = "en"
+    accessible: bool = False
+
+    @property
+    def cell_pt(self) -> float:
+        """Size of the cells' font, in points."""
+        return self.theme.font_size or self.font_size
 
 
 class ExportRequest(Frozen):
@@ -285,7 +339,8 @@ class Outcome:
         first_byte_seconds: from the request to the first byte; None if there was none.
         seconds: from the request to the end.
         escaped_cells: texts that the formula guard changed.
-        replaced_characters: characters that the encoding could not hold.
+        replaced_characters: characters that the encoding could not hold, or no font of a PDF has.
+        lacking_characters: the most frequent of those that no font has, and how often each was met.
     """
 
     export_id: str
@@ -306,3 +361,4 @@ class Outcome:
     seconds: float = 0.0
     escaped_cells: int = 0
     replaced_characters: int = 0
+    lacking_characters: Mapping[str, int] = field(default_factory=dict)

@@ -248,6 +248,7 @@ class Exporter:
             seconds=self._clocks.monotonic() - progress.began,
             escaped_cells=tally.escaped_cells,
             replaced_characters=tally.replaced_characters,
+            lacking_characters=tally.lacking_characters,
         )
 
 

@@ -18,6 +18,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from spark_export.errors import SettingsError
 
 PREFIX = "SPARK_EXPORT_"
+SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
+"""The one variable without the prefix: https://reproducible-builds.org/specs/source-date-epoch/."""
+MOST_EPOCH_SECONDS = 253_402_300_799
+"""The end of the year 9999."""
 MIB = 2**20
 
 KUBERNETES_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
@@ -25,9 +29,11 @@ KUBERNETES_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT\w*)|PORT_\d+
 
 
 class Settings(BaseSettings):
-    """All settings; each attribute is the variable `SPARK_EXPORT_` plus its name in capitals."""
+    """All settings; each attribute is the variable that `variable_of` names."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_parse_none_str="", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_parse_none_str="", extra="forbid", frozen=True, populate_by_name=True
+    )
 
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 4001
@@ -61,6 +67,22 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(gt=0, description="How long running exports may finish after SIGTERM.")] = 30
     receipts_kept: Annotated[int, Field(ge=1, description="Receipts kept in memory, the latest first.")] = 10_000
 
+    fonts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(description="Font files for PDFs, comma-separated, tried in order after Noto Sans; `x.ttc#1`."),
+    ] = ()
+    logo: Annotated[Path | None, Field(description="PNG or SVG file in the title block of PDFs.")] = None
+    source_date_epoch: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=MOST_EPOCH_SECONDS,
+            validation_alias=SOURCE_DATE_EPOCH,
+            description="Time of making that PDFs state, in seconds since 1970; the clock's unless given.",
+        ),
+    ] = None
+
     duckdb_memory_bytes: Annotated[
         int, Field(ge=16 * MIB, description="Memory that all queries share; sorting spills to SPOOL_DIR beyond it.")
     ] = 512 * MIB
@@ -93,6 +115,17 @@ class Settings(BaseSettings):
             raise ValueError(f"no file {str(path)!r}")
         return path.resolve() if path is not None else None
 
+    @field_validator("fonts", mode="before")
+    @classmethod
+    def _split_fonts(cls, value: Any) -> Any:
+        paths = [path.strip() for path in value.split(",")] if isinstance(value, str) else value or ()
+        return tuple(os.path.abspath(path) for path in paths if path)  # noqa: PTH100  keeps `#1`, resolves no link
+
+    @field_validator("logo")
+    @classmethod
+    def _logo_is_absolute(cls, path: Path | None) -> Path | None:
+        return path.resolve() if path is not None else None
+
     @field_validator("spool_dir")
     @classmethod
     def _spool_dir_is_writable(cls, path: Path) -> Path:
@@ -123,7 +156,7 @@ def load_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
         SettingsError: a value cannot be used, or a variable with the prefix is none of the settings.
     """
     environment = os.environ if environment is None else environment
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {variable_of(name) for name in Settings.model_fields}
     for variable in environment:
         unknown = variable.startswith(PREFIX) and variable not in known
         if unknown and not KUBERNETES_SERVICE_LINK.fullmatch(variable):
@@ -134,9 +167,14 @@ def load_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
         raise SettingsError("; ".join(_problems(error))) from None
 
 
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return SOURCE_DATE_EPOCH if name.upper() == SOURCE_DATE_EPOCH else PREFIX + name.upper()
+
+
 def _problems(error: ValidationError) -> list[str]:
     found = []
     for each in error.errors(include_input=False, include_url=False):
-        name = PREFIX + str(each["loc"][0]).upper() if each["loc"] else "settings"
+        name = variable_of(str(each["loc"][0])) if each["loc"] else "settings"
         found.append(f"{name}: {each['msg'].removeprefix('Value error, ')}")
     return found

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from spark_export.settings import PREFIX, Settings
+from spark_export.settings import Settings, variable_of
 from tests.integration.conftest import Server, Start, start  # noqa: F401 - a fixture
 
 README = Path(__file__).parents[2] / "README.md"
@@ -29,7 +29,5 @@ def test_the_curls_export(start: Start, tmp_path: Path) -> None:  # noqa: F811
 
 def test_the_settings_table_is_the_settings() -> None:
     """The README's table names every setting with its description, and no other."""
-    shown = dict(
-        re.findall(rf"^\| `{PREFIX}(\w+)` \| .*? \| (.*) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
-    )
-    assert shown == {name.upper(): field.description for name, field in Settings.model_fields.items()}
+    shown = dict(re.findall(r"^\| `([A-Z]\w+)` \| .*? \| (.*) \|$", README.read_text(encoding="utf-8"), re.MULTILINE))
+    assert shown == {variable_of(name): field.description for name, field in Settings.model_fields.items()}

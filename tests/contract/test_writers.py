@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -18,10 +19,12 @@ from spark_export.model import CsvOptions, PdfOptions
 from spark_export.text import Encoder
 from spark_export.writers.base import Writer
 from spark_export.writers.csv import CsvWriter, Dialect
-from spark_export.writers.pdf import PdfWriter
+from spark_export.writers.pdf import Imprint, PdfWriter
+from spark_export.writers.pdf.faces import load_fonts
 
 MADE_AT = dt.datetime(2026, 1, 5, 14, 3, tzinfo=dt.UTC)
 BATCH_ROWS = 2000
+FONTS = cache(load_fonts)
 SCHEMA = pa.schema([("id", pa.int64()), ("note", pa.string()), ("price", pa.float64())])
 
 
@@ -49,7 +52,8 @@ def form(request: pytest.FixtureRequest, threads: ThreadPoolExecutor) -> Format:
         return CsvWriter(Encoder(schema), Dialect.from_options(CsvOptions()), threads)
 
     def make_pdf(schema: Any) -> Writer:
-        return PdfWriter(Encoder(schema), PdfOptions(), threads=threads, made_at=MADE_AT, default_title="T")
+        imprint = Imprint(made_at=MADE_AT, title="T")
+        return PdfWriter(Encoder(schema), PdfOptions(), imprint, fonts=FONTS, threads=threads)
 
     if request.param == "csv":
         return Format(make_csv, b"id,note,price\r\n", None)

@@ -14,6 +14,8 @@ import duckdb
 import httpx
 import pytest
 
+from spark_export.settings import SOURCE_DATE_EPOCH, variable_of
+
 COMMAND = str(Path(sys.executable).parent / "spark-export")
 START_SECONDS = 30
 
@@ -78,7 +80,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_EXPORT_")}
-        environment |= {f"SPARK_EXPORT_{name}": value for name, value in settings.items()}
+        environment.pop(SOURCE_DATE_EPOCH, None)
+        environment |= {variable_of(name): value for name, value in settings.items()}
         log = tmp_path_factory.mktemp("server") / "log"
         with log.open("wb") as stderr:
             process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], env=environment, stderr=stderr)

@@ -134,14 +134,24 @@ def test_metrics_move_by_what_was_exported(start: Start) -> None:
     assert server.metric("export_memory_bytes") > 50_000_000
 
 
-@pytest.mark.parametrize(("form", "few", "many"), [("csv", 100_000, 1_000_000), ("pdf", 20_000, 200_000)])
-def test_memory_does_not_grow_with_the_rows(start: Start, data: Path, form: str, few: int, many: int) -> None:
+@pytest.mark.parametrize(
+    ("asked", "few", "many"),
+    [
+        ({"format": "csv"}, 100_000, 1_000_000),
+        ({"format": "pdf"}, 20_000, 200_000),
+        ({"format": "pdf", "pdf": {"accessible": True, "overflow": "wrap"}}, 8_000, 80_000),
+    ],
+    ids=["csv", "pdf", "tagged pdf"],
+)
+def test_memory_does_not_grow_with_the_rows(
+    start: Start, data: Path, asked: dict[str, object], few: int, many: int
+) -> None:
     """Peak resident memory at ten times the rows is at most 1.15 times that at the fewer rows."""
     peaks = []
     for rows in (few, many):
         server = start(DATASETS=str(data / "datasets.toml"))
-        asked = {"dataset": "repeated", "params": {"times": rows // 100}, "format": form}
-        with httpx.stream("POST", server.url + "/export", json=asked, timeout=120) as answer:
+        body = {"dataset": "repeated", "params": {"times": rows // 100}, **asked}
+        with httpx.stream("POST", server.url + "/export", json=body, timeout=120) as answer:
             assert answer.status_code == 200
             for _ in answer.iter_raw():
                 pass

@@ -48,7 +48,30 @@ BAD_REQUESTS: list[tuple[Any, int, str]] = [
     ({"rows": ROWS, "csv": {"bom": True, "encoding": "latin-1"}}, 422, "csv.bom"),
     ({"rows": [{"a": "あ"}], "csv": {"encoding": "windows-1254"}}, 422, "csv.encoding"),
     ({"rows": ROWS, "columns": [{"name": "a", "date_format": "%Y"}]}, 422, "columns[0].date_format"),
-    ({"rows": ROWS, "pdf": {"page_size": "A9"}}, 422, "pdf.page_size"),
+    *(
+        ({"rows": ROWS, "format": "pdf", "pdf": pdf}, 422, field)
+        for pdf, field in (
+            ({"page_size": "A9"}, "pdf.page_size"),
+            ({"page_size": "10x10mm"}, "pdf.page_size"),
+            ({"page_size": "100x6000mm"}, "pdf.page_size"),
+            ({"page_size": "50x50mm", "title": "T"}, "pdf.page_size"),
+            ({"orientation": "sideways"}, "pdf.orientation"),
+            ({"font_size": 3}, "pdf.font_size"),
+            ({"font_size": 25}, "pdf.font_size"),
+            ({"overflow": "hidden"}, "pdf.overflow"),
+            ({"language": "no language"}, "pdf.language"),
+            ({"theme": {"colour": "#000000"}}, "pdf.theme.colour"),
+            ({"theme": {"accent": "red"}}, "pdf.theme.accent"),
+            ({"theme": {"accent": "#12345"}}, "pdf.theme.accent"),
+            ({"theme": {"font_size": 40}}, "pdf.theme.font_size"),
+            ({"theme": {"row_height": 4}}, "pdf.theme.row_height"),
+            ({"theme": {"row_height": 9}}, "pdf.theme.row_height"),
+            ({"totals": ["a", "nothing"]}, "pdf.totals[1]"),
+            ({"totals": [""]}, "pdf.totals[0]"),
+            ({"accessible": "perhaps"}, "pdf.accessible"),
+        )
+    ),
+    ({"rows": [{"a": "x", "b": 1}], "format": "pdf", "pdf": {"totals": ["a"]}}, 422, "pdf.totals[0]"),
     *(
         ({"rows": ROWS, "filename": name}, 422, "filename")
         for name in ("a\r\nb", 'a"b', "../a", "a\\b", "x" * 500, "..")
@@ -165,6 +188,42 @@ def test_a_bad_setting_stops_the_start(variable: str, value: str, message: str) 
     assert message in error
     assert error.count("\n") == 1
     assert "very_secret" not in error
+
+
+@pytest.mark.parametrize(
+    ("variable", "content"),
+    [
+        ("FONTS", None),
+        ("FONTS", b""),
+        ("FONTS", b"no font"),
+        ("FONTS", b"\0\1\0\0" + bytes(100)),
+        ("LOGO", None),
+        ("LOGO", b""),
+        ("LOGO", b"no image"),
+        ("LOGO", b"\x89PNG\r\n\x1a\n" + bytes(20)),
+        ("LOGO", b"<svg>"),
+    ],
+)
+def test_a_font_or_logo_that_is_none_stops_the_start(tmp_path: Path, variable: str, content: bytes | None) -> None:
+    """One line names the variable and the file, and the status is 1."""
+    path = tmp_path / "own.file"
+    if content is not None:
+        path.write_bytes(content)
+    environment = {f"SPARK_EXPORT_{variable}": str(path), "SPARK_EXPORT_PORT": "0"}
+    run = subprocess.run([COMMAND, "serve"], env=environment, capture_output=True, timeout=30)
+    error = run.stderr.decode()
+    assert run.returncode == 1
+    assert error.startswith(f"spark-export: SPARK_EXPORT_{variable}: ")
+    assert str(path) in error
+    assert error.count("\n") == 1
+
+
+def test_a_bad_time_of_making_stops_the_start() -> None:
+    """A SOURCE_DATE_EPOCH that is no time is named as the variable that it is."""
+    run = subprocess.run([COMMAND, "serve"], env={"SOURCE_DATE_EPOCH": "today"}, capture_output=True, timeout=30)
+    assert run.returncode == 1
+    assert run.stderr.startswith(b"spark-export: SOURCE_DATE_EPOCH: ")
+    assert run.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(

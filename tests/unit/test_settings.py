@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from spark_export.errors import SettingsError
-from spark_export.settings import PREFIX, Settings, load_settings
+from spark_export.settings import PREFIX, Settings, load_settings, variable_of
 
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches the tests."""
     for name in Settings.model_fields:
-        monkeypatch.delenv(PREFIX + name.upper(), raising=False)
+        monkeypatch.delenv(variable_of(name), raising=False)
 
 
 def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
@@ -103,3 +103,53 @@ def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.chdir(tmp_path)
     settings = load(monkeypatch, DATASETS="d.toml", SPOOL_DIR=".")
     assert (settings.datasets, settings.spool_dir) == (tmp_path / "d.toml", tmp_path)
+
+
+def test_fonts_are_a_list_of_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fonts are separated by commas, relative ones absolute, and `#1` names a face of a collection."""
+    monkeypatch.chdir(tmp_path)
+    settings = load(monkeypatch, FONTS=" a.ttf, /fonts/b.ttc#1 ,,c/../d.otf")
+    assert settings.fonts == (str(tmp_path / "a.ttf"), "/fonts/b.ttc#1", str(tmp_path / "d.otf"))
+
+
+@pytest.mark.parametrize("value", ["", " ", ","])
+def test_no_fonts(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """An empty list of fonts is none."""
+    assert load(monkeypatch, FONTS=value).fonts == ()
+    assert load_settings(fonts=value).fonts == ()
+
+
+def test_logo_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The logo's path becomes absolute; an empty one is none."""
+    monkeypatch.chdir(tmp_path)
+    assert load(monkeypatch, LOGO="logo.png").logo == tmp_path / "logo.png"
+    assert load(monkeypatch, LOGO="").logo is None
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("0", 0), ("1767621780", 1767621780), ("253402300799", 253402300799)])
+def test_source_date_epoch(monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
+    """The time of making comes from the one variable without the prefix."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
+    assert load_settings().source_date_epoch == seconds
+
+
+@pytest.mark.parametrize("value", ["-1", "now", "1.5", "253402300800"])
+def test_bad_source_date_epoch(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A time that is none, or that no calendar has, is an error that names that variable."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
+    with pytest.raises(SettingsError, match=r"^SOURCE_DATE_EPOCH: .") as caught:
+        load_settings()
+    assert PREFIX not in str(caught.value)
+
+
+def test_source_date_epoch_has_no_prefix() -> None:
+    """With the prefix it is no setting."""
+    with pytest.raises(SettingsError, match=f"^{PREFIX}SOURCE_DATE_EPOCH: no such setting"):
+        load_settings({f"{PREFIX}SOURCE_DATE_EPOCH": "1"})
+
+
+def test_no_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one is none: the clock tells the time."""
+    assert load_settings().source_date_epoch is None
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
+    assert load_settings().source_date_epoch is None

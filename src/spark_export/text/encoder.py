@@ -39,13 +39,15 @@ class Column:
         label: its header.
         kind: of its values.
         null: what stands for a missing value, None for the format's own text.
-    bare: whether its texts are made of `BARE` only, so that nobody needs to look for anything else in them.
+        bare: whether its texts are made of `BARE` only, so that nobody needs to look for anything else in them.
+        name: of the rows' column.
     """
 
     label: str
     kind: Kind
     null: str | None = None
     bare: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Encoder:
     def _column(self, spec: ColumnSpec, type_: Any) -> Column:
         label = spec.label if spec.label is not None else spec.name
         usual = spec.thousands is None and spec.date_format is None and self._style.decimal_mark == "."
-        return Column(label, kind_of(type_), spec.null, bare=usual and is_bare(plain_type(type_)))
+        return Column(label, kind_of(type_), spec.null, bare=usual and is_bare(plain_type(type_)), name=spec.name)
 
     @staticmethod
     def _find(schema: Any, position: int, spec: ColumnSpec) -> int:
@@ -105,6 +107,15 @@ class Encoder:
         return [
             self._column_text(batch.column(index), spec) for spec, index in zip(self._specs, self._indices, strict=True)
         ]
+
+    def encode_others(self, batch: Any) -> dict[str, str]:
+        """One row of other values, of types of their own, as the columns of those names read."""
+        texts = {
+            spec.name: self._column_text(batch.column(spec.name), spec)[0].as_py()
+            for spec in self._specs
+            if spec.name in batch.schema.names
+        }
+        return {name: text or "" for name, text in texts.items()}
 
     def _column_text(self, values: Any, spec: ColumnSpec) -> Any:
         if len(values) == 0:

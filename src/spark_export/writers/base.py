@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 Chunk = bytes | memoryview
 """A piece of a file; a view of a kernel's own buffer where that spares a copy."""
+
+LACKING_NAMED = 20
+"""Characters that a receipt names."""
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -22,11 +25,19 @@ class Tally:
 
     Attributes:
         escaped_cells: texts that the formula guard changed.
-        replaced_characters: characters that the encoding could not hold.
+        replaced_characters: characters that the encoding could not hold, or that no font of a PDF has.
+        lacking_characters: the most frequent of those that no font has, as `U+6F22`, and how often each was met.
     """
 
     escaped_cells: int = 0
     replaced_characters: int = 0
+    lacking_characters: dict[str, int] = field(default_factory=dict)
+
+    def lack(self, characters: Counter[str]) -> None:
+        """Take over the count of the characters that no font has."""
+        self.replaced_characters = characters.total()
+        most = sorted(characters.items(), key=lambda each: (-each[1], each[0]))[:LACKING_NAMED]
+        self.lacking_characters = {f"U+{ord(character):04X}": count for character, count in most}
 
 
 class Writer(Protocol):
@@ -57,7 +68,8 @@ async def map_ordered(
 ) -> AsyncGenerator[S, None]:
     """`work` of each item, in order, in threads; up to `ahead` results are made while one is consumed.
 
-    The first result is handed on at once, since somebody waits for the first byte; later ones are overlapped. Closing
+    With `ahead` 0 the calls never overlap each other: each begins when the one before has ended, and runs while that
+    one's result is consumed. The first result is handed on at once, since somebody waits for the first byte. Closing
     early leaves at most `ahead + 1` calls of `work` to run out.
     """
     loop = asyncio.get_running_loop()
@@ -65,10 +77,13 @@ async def map_ordered(
     limit = 0
     try:
         async for item in items:
+            ended = [await pending.popleft()] if pending and ahead == 0 else []
             pending.append(loop.run_in_executor(threads, work, item))
+            for result in ended:
+                yield result
             while len(pending) > limit:
                 yield await pending.popleft()
-                limit = ahead
+                limit = max(ahead, 1)
         while pending:
             yield await pending.popleft()
     finally:

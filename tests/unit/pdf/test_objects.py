@@ -1,22 +1,33 @@
-"""Numbers, strings, offsets, the page tree and the cross-reference stream, byte by byte."""
+"""Numbers, strings, offsets, object streams and the cross-reference stream, byte by byte."""
 
 from __future__ import annotations
 
+import io
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import numpy as np
+import pikepdf
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spark_export.errors import WriterError
 from spark_export.writers.pdf.objects import (
     HEADER,
+    MOST_OBJECTS,
+    XREF_BLOCK_ENTRIES,
     ObjectFile,
-    PageTree,
+    Run,
     compress,
+    compressed_rows,
     date_string,
     real,
     reals,
+    reference,
     text_string,
 )
 
@@ -74,6 +85,11 @@ def test_object_bytes() -> None:
     )
 
 
+def test_references() -> None:
+    """A reference names an object of the first generation."""
+    assert reference(12) == b"12 0 R"
+
+
 def test_object_twice() -> None:
     """No object is written twice."""
     file = ObjectFile()
@@ -103,13 +119,13 @@ def test_cross_reference_stream() -> None:
     chunks += [file.add(number, b"(%d)" % number) for number in reversed(numbers)]
     whole = b"".join([*chunks, *file.finish(1, 2)])
     head, _, rest = whole[whole.index(b"4 0 obj") :].partition(b">>stream\n")
-    assert b"/Size 5/W[1 1 2]/Root 1 0 R/Info 2 0 R" in head
-    rows = np.frombuffer(zlib.decompress(rest[: rest.index(b"\nendstream")]), np.uint8).reshape(-1, 5)
+    assert b"/Size 5/W[1 1 3]/Root 1 0 R/Info 2 0 R" in head
+    rows = np.frombuffer(zlib.decompress(rest[: rest.index(b"\nendstream")]), np.uint8).reshape(-1, 6)
     assert set(rows[:, 0]) == {2}
     entries = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
-    assert entries[0].tolist() == [0, 0, 255, 255]
+    assert entries[0].tolist() == [0, 0, 0, 255, 255]
     offsets = [whole.index(b"%d 0 obj" % number) for number in range(1, 5)]
-    assert entries[1:].tolist() == [[1, offset, 0, 0] for offset in offsets]
+    assert entries[1:].tolist() == [[1, offset, 0, 0, 0] for offset in offsets]
     assert whole.endswith(b"startxref\n%d\n%%%%EOF\n" % offsets[3])
 
 
@@ -125,7 +141,7 @@ def test_large_offsets(gigabytes: int) -> None:
     tail = b"".join(file.finish(number, number))
     width = int(tail.split(b"/W[1 ")[1].split(b" ")[0])
     data = tail.split(b"stream\n", 1)[1].split(b"\nendstream")[0]
-    rows = np.frombuffer(zlib.decompress(data), np.uint8).reshape(-1, width + 4)
+    rows = np.frombuffer(zlib.decompress(data), np.uint8).reshape(-1, width + 5)
     entries = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
     assert int.from_bytes(entries[1, 1 : 1 + width].tobytes(), "big") == offset
 
@@ -142,43 +158,200 @@ def test_identity_of_content() -> None:
     assert identity(b"1") == identity(b"1") != identity(b"2")
 
 
-@pytest.mark.parametrize("pages", [1, 64, 65, 128, 4096, 4097, 4160, 4161, 10000])
-def test_page_tree(pages: int) -> None:
-    """Every page is in the tree once, in order, under the parent it was told, and all counts are right."""
+def test_identity_reads_all_objects() -> None:
+    """The identifier depends on every object of a large file, and on their order."""
+
+    def identity(*bodies: bytes) -> bytes:
+        file = ObjectFile()
+        file.start()
+        for body in bodies:
+            file.add(file.reserve(), body)
+        return file.identity()
+
+    many = [b"%d" % number for number in range(XREF_BLOCK_ENTRIES + 10)]
+    assert len({identity(*many), identity(b"x", *many[1:]), identity(*many[:-1], b"x"), identity(*many[::-1])}) == 4
+
+
+def bodies(run: Run) -> list[bytes]:
+    """An object for each number of the run, which holds its number."""
+    return [b"<</N %d>>" % number for number in range(run.first, run.first + run.count)]
+
+
+class Shelf:
+    """Writes a file of direct objects and blocks; each says its number."""
+
+    def __init__(self) -> None:
+        self.file = ObjectFile()
+        self.parts = [self.file.start()]
+        self.catalog, self.info, self.tree, self.page = (self.file.reserve() for _ in range(4))
+
+    def add(self, number: int) -> None:
+        """A direct object."""
+        self.parts.append(self.file.add(number, b"<</N %d>>" % number))
+
+    def add_blocks(self, runs: Sequence[Run]) -> None:
+        """An object stream."""
+        texts = [body for run in runs for body in bodies(run)]
+        self.parts.append(self.file.add_object_stream(runs, pa.array(texts, pa.binary())))
+
+    def whole(self) -> bytes:
+        """The file."""
+        add = self.file.add
+        self.parts += [
+            add(self.catalog, b"<</Type/Catalog/Pages %s>>" % reference(self.tree)),
+            add(self.info, b"<<>>"),
+            add(self.tree, b"<</Type/Pages/Count 1/Kids[%s]>>" % reference(self.page)),
+            add(self.page, b"<</Type/Page/Parent %s/MediaBox[0 0 9 9]/Resources<<>>>>" % reference(self.tree)),
+        ]
+        self.parts += self.file.finish(self.catalog, self.info)
+        return b"".join(self.parts)
+
+
+def entries_of(whole: bytes) -> list[tuple[int, int, int]]:
+    """The entries of the cross-reference stream, by number."""
+    head, _, rest = whole[int(whole.split(b"startxref\n")[-1].split()[0]) :].partition(b">>stream\n")
+    widths = [int(each) for each in head.split(b"/W[")[1].split(b"]")[0].split()]
+    rows = np.frombuffer(zlib.decompressobj().decompress(rest), np.uint8).reshape(-1, sum(widths) + 1)
+    plain = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
+    ends = np.cumsum(widths)
+    return [
+        (row[0], int.from_bytes(row[1 : ends[1]], "big"), int.from_bytes(row[ends[1] :], "big"))
+        for row in map(bytes, plain)
+    ]
+
+
+steps = st.lists(st.one_of(st.none(), st.lists(st.integers(1, 4), min_size=1, max_size=3)), max_size=8)
+
+
+@given(steps, st.randoms(use_true_random=False))
+def test_blocks_between_objects(reserved: list[list[int] | None], random: Any) -> None:
+    """A reader finds every object, direct or in a stream, in whatever order they were reserved and written."""
+    shelf = Shelf()
+    file = shelf.file
+    jobs = [file.reserve() if each is None else [file.reserve_block(count) for count in each] for each in reserved]
+    random.shuffle(jobs)
+    numbers: list[int] = []
+    for job in jobs:
+        if isinstance(job, int):
+            shelf.add(job)
+            numbers.append(job)
+        else:
+            random.shuffle(job)
+            shelf.add_blocks(job)
+            numbers += [number for run in job for number in range(run.first, run.first + run.count)]
+    with pikepdf.open(io.BytesIO(shelf.whole())) as pdf:
+        assert [int(pdf.get_object(number, 0).N) for number in numbers] == numbers
+        assert pdf.get_warnings() == []
+
+
+def test_entries_of_object_streams() -> None:
+    """An object in a stream has an entry of type 2: the stream's number and its own place in it (7.5.8.3)."""
+    shelf = Shelf()
+    first, lone, second = shelf.file.reserve_block(2), shelf.file.reserve(), shelf.file.reserve_block(3)
+    shelf.add_blocks([second, first])
+    shelf.add(lone)
+    whole = shelf.whole()
+    entries = entries_of(whole)
+    stream = second.first + 3
+    assert [entries[number] for number in (first.first, first.first + 1)] == [(2, stream, 3), (2, stream, 4)]
+    assert [entries[second.first + place] for place in range(3)] == [(2, stream, place) for place in range(3)]
+    for number in (lone, stream, shelf.catalog):
+        kind, offset, generation = entries[number]
+        assert (kind, generation) == (1, 0)
+        assert whole[offset:].startswith(b"%d 0 obj\n" % number)
+
+
+def test_object_stream_bytes() -> None:
+    """An object stream begins with the number and the place of each object (7.5.7)."""
     file = ObjectFile()
     file.start()
-    tree = PageTree(file)
-    told = {}
-    written = []
-    for _ in range(pages):
-        page = file.reserve()
-        told[page], nodes = tree.add(page)
-        written.append(nodes)
-    root, nodes = tree.finish(b"/Rotate 0")
-    written.append(nodes)
-    kids, counts, parents = _read_nodes(b"".join(written))
-
-    def walk(number: int) -> list[int]:
-        if number not in kids:
-            return [number]
-        found = [page for kid in kids[number] for page in walk(kid)]
-        assert counts[number] == len(found)
-        assert len(kids[number]) <= 64
-        return found
-
-    assert walk(root) == list(told)
-    assert tree.pages == counts[root] == pages
-    assert root not in parents
-    for node, inside in kids.items():
-        assert all(told[kid] == node if kid in told else parents[kid] == node for kid in inside)
+    block = file.reserve_block(2)
+    written = file.add_object_stream([block], pa.array([b"<</A 1>>", b"[2]"], pa.binary()))
+    head, _, rest = written.partition(b">>stream\n")
+    assert head.startswith(b"3 0 obj\n<</Type/ObjStm/N 2/First 8/Filter/FlateDecode/Length ")
+    assert zlib.decompressobj().decompress(rest) == b"1 0 2 9\n<</A 1>>\n[2]\n"
 
 
-def _read_nodes(data: bytes) -> tuple[dict[int, list[int]], dict[int, int], dict[int, int]]:
-    kids, counts, parents = {}, {}, {}
-    for node in data.split(b"endobj\n")[:-1]:
-        number = int(node.split()[0])
-        kids[number] = [int(kid) for kid in node.split(b"[")[1].split(b"]")[0].split(b" ")[::3]]
-        counts[number] = int(node.split(b"/Count ")[1].split(b"/")[0])
-        if b"/Parent " in node:
-            parents[number] = int(node.split(b"/Parent ")[1].split(b" ")[0])
-    return kids, counts, parents
+def test_large_object_streams() -> None:
+    """Objects beyond the 65,536th of an object stream have their own place in it."""
+    shelf = Shelf()
+    block = shelf.file.reserve_block(65_540)
+    shelf.add_blocks([block])
+    places = [place for kind, _, place in entries_of(shelf.whole()) if kind == 2]
+    assert places == list(range(65_540))
+
+
+def test_blocks_that_are_missing() -> None:
+    """A file that lacks a reserved block is not finished."""
+    shelf = Shelf()
+    shelf.file.reserve_block(2)
+    with pytest.raises(WriterError, match="object streams is missing"):
+        shelf.whole()
+
+
+def test_blocks_that_are_written_twice() -> None:
+    """A file with a block in two streams is not finished."""
+    shelf = Shelf()
+    block = shelf.file.reserve_block(2)
+    shelf.add_blocks([block])
+    shelf.add_blocks([block])
+    with pytest.raises(WriterError, match="object streams"):
+        shelf.whole()
+
+
+def test_missing_object_after_a_block() -> None:
+    """An object that was never written is told by its number, blocks before it or not."""
+    shelf = Shelf()
+    block = shelf.file.reserve_block(3)
+    shelf.add_blocks([block])
+    missing = shelf.file.reserve()
+    with pytest.raises(WriterError, match=f"object {missing} of the PDF is missing"):
+        shelf.whole()
+
+
+def test_twice_after_a_block() -> None:
+    """No object is written twice, blocks before it or not."""
+    shelf = Shelf()
+    shelf.file.reserve_block(3)
+    number = shelf.file.reserve()
+    shelf.add(number)
+    with pytest.raises(WriterError, match=f"object {number} of the PDF is written twice"):
+        shelf.add(number)
+
+
+def test_more_objects_than_pdf_a_allows() -> None:
+    """A tagged file of more objects than PDF/A allows is refused before they are written (ISO 19005-2 6.1.13)."""
+    file = ObjectFile()
+    file.reserve_block(MOST_OBJECTS - 1)
+    with pytest.raises(WriterError, match="8,388,607 objects"):
+        file.reserve_block(1 + 1)
+
+
+def test_many_objects() -> None:
+    """The entries of more objects than one block of the cross-reference stream holds are all there."""
+    shelf = Shelf()
+    numbers = [shelf.file.reserve() for _ in range(XREF_BLOCK_ENTRIES)]
+    block = shelf.file.reserve_block(3)
+    numbers += [shelf.file.reserve() for _ in range(3)]
+    shelf.add_blocks([block])
+    for number in numbers:
+        shelf.add(number)
+    whole = shelf.whole()
+    entries = entries_of(whole)
+    assert entries[0] == (0, 0, 65_535)
+    for number in (*numbers[:3], *numbers[-5:]):
+        assert whole[entries[number][1] :].startswith(b"%d 0 obj\n" % number)
+    assert [entries[block.first + place][2] for place in range(3)] == [0, 1, 2]
+
+
+@given(st.lists(st.integers(0, 5), max_size=5), st.data())
+def test_predictor(lengths: list[int], data: st.DataObject) -> None:
+    """Rows in any blocks read back after the predictor Up (7.4.4.4)."""
+    tables = [
+        np.frombuffer(data.draw(st.binary(min_size=3 * n, max_size=3 * n)), np.uint8).reshape(-1, 3) for n in lengths
+    ]
+    packed = zlib.decompress(b"".join(compressed_rows(tables)))
+    rows = np.frombuffer(packed, np.uint8).reshape(-1, 4)
+    assert set(rows[:, 0]) <= {2}
+    plain = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
+    assert plain.tobytes() == b"".join(table.tobytes() for table in tables)

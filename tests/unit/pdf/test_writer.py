@@ -1,70 +1,78 @@
-"""Whole files, as other readers see them."""
+"""Whole files of plain rows, as other readers see them."""
 
 from __future__ import annotations
 
-import io
 import re
 import subprocess
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pikepdf
 import pyarrow as pa
-import pypdfium2
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+
+from spark_export.errors import InvalidField, WriterError
+from spark_export.model import PdfOptions
+from spark_export.text import Encoder
+from spark_export.writers.pdf import PdfWriter
+
+from .conftest import IMPRINT, opened, pdfium_text, words
 
 if TYPE_CHECKING:
     from .conftest import Press
 
-FIRST_PAGE_ROWS, PAGE_ROWS = 38, 41
-"""Of A4 on its side, with a title."""
+ROWS_A_PAGE = {"landscape": (37, 41), "portrait": (58, 61)}
+"""Of A4 with a title, on its first page and the others: rows of 12 points between the title, header and footer."""
 
 
-def numbered(rows: int) -> pa.Table:
+def numbered(rows: int) -> Any:
     """Rows that can be told from each other."""
     return pa.table({"id": pa.array(range(rows), pa.int64()), "note": [f"row-{row}-" for row in range(rows)]})
 
 
-def expected_pages(rows: int) -> int:
-    """How many pages hold the rows."""
-    return 1 + max(0, -(-(rows - FIRST_PAGE_ROWS) // PAGE_ROWS))
+def split(rows: list[int], first: int, others: int) -> list[list[int]]:
+    """The rows of each page."""
+    rest = rows[first:]
+    return [rows[:first], *(rest[start : start + others] for start in range(0, len(rest), others))]
 
 
-@pytest.mark.parametrize("rows", [0, 1, 37, 38, 39, 40, 41, 78, 79, 80, 8191, 8192, 8193])
-def test_page_borders(press: Press, rows: int) -> None:
-    """Every row is on a page once, in order, and every page is full but the last."""
-    pdf = press.make(numbered(rows), orientation="landscape")
-    text = press.text(pdf)
-    assert re.findall(r"(?m)^ *(\d+) +row-(\d+)-$", text) == [(str(row), str(row)) for row in range(rows)]
-    with pikepdf.open(io.BytesIO(pdf)) as document:
-        assert len(document.pages) == expected_pages(rows)
-    pages = text.split("\f")[:-1]
-    assert len(pages) == expected_pages(rows)
-    assert all(f"Page {number} of {len(pages)}" in page for number, page in enumerate(pages, 1))
+@pytest.mark.parametrize(
+    ("orientation", "rows"),
+    [
+        *(("landscape", rows) for rows in (0, 1, 36, 37, 38, 39, 40, 41, 77, 78, 79, 80, 119, 120, 8191, 8192, 8193)),
+        *(("portrait", rows) for rows in (57, 58, 59, 119, 120)),
+    ],
+)
+def test_page_borders(press: Press, orientation: str, rows: int) -> None:
+    """Every row is on a page once, in order, every page is full but the last, and says which of how many it is."""
+    pages = press.pages(press.make(numbered(rows), orientation=orientation))
+    found = [
+        [int(number) for number, again in re.findall(r"(?m)^ *(\d+) +row-(\d+)-$", page) if number == again]
+        for page in pages
+    ]
+    assert found == split(list(range(rows)), *ROWS_A_PAGE[orientation])
+    assert all(re.search(rf"Page {number} of {len(pages)}\s", page) for number, page in enumerate(pages, 1))
     assert all(re.search(r"\bid +note\b", page) for page in pages)
 
 
-def test_no_rows(press: Press) -> None:
+@pytest.mark.parametrize("overflow", ["ellipsis", "wrap"])
+def test_no_rows(press: Press, overflow: str) -> None:
     """A table of no rows is a page with its header that says so."""
-    text = press.text(press.make(numbered(0)))
-    assert re.search(r"id +note", text)
-    assert "No rows" in text
-    assert "Page 1 of 1" in text
+    (page,) = press.pages(press.make(numbered(0), overflow=overflow))
+    assert re.search(r"id +note", page)
+    assert "No rows" in page
+    assert "Page 1 of 1" in page
+
+
+@pytest.mark.parametrize("table", [numbered(1), numbered(500)])
+def test_rows_are_no_lack_of_rows(press: Press, table: Any) -> None:
+    """Where there are rows no page says that there are none."""
+    assert "No rows" not in press.text(press.make(table))
 
 
 def test_no_columns(press: Press) -> None:
     """A table of no columns is a page that says so."""
     assert "No rows" in press.text(press.make(pa.table({})))
-
-
-@pytest.mark.parametrize("batch_rows", [1, 7, 41, 5000])
-def test_batches_do_not_show(press: Press, batch_rows: int) -> None:
-    """The same rows give the same bytes, whatever the size of the batches."""
-    texts = ["ş漢\U0001f600"[row % 3] * (row % 50) for row in range(1500)]
-    table = pa.table({"n": range(1500), "漢": texts})
-    assert press.make(table, batch_rows=batch_rows) == press.make(table, batch_rows=1500)
 
 
 def test_first_chunk(press: Press) -> None:
@@ -75,9 +83,11 @@ def test_first_chunk(press: Press) -> None:
     assert len(chunks) > 8
 
 
-def test_failure_midway(press: Press) -> None:
+@pytest.mark.parametrize("accessible", [False, True])
+def test_failure_midway(press: Press, accessible: bool) -> None:
     """What was written before a failure is no PDF to any reader."""
-    broken = b"".join(press.chunks(numbered(20_000), failure=RuntimeError("the source is gone")))
+    failure = RuntimeError("the source is gone")
+    broken = b"".join(press.chunks(numbered(20_000), failure=failure, accessible=accessible))
     assert len(broken) > 10_000
     path = press.folder / "broken.pdf"
     path.write_bytes(broken)
@@ -86,51 +96,36 @@ def test_failure_midway(press: Press) -> None:
         pikepdf.open(path)
 
 
-def test_turkish(press: Press) -> None:
-    """Turkish letters read back, in headers, in cells and in the title."""
-    letters = "İıŞşĞğÇçÖöÜü"
-    pdf = press.make(pa.table({f"başlık {letters}": [f"İstanbul şubesi {letters}"]}), title=f"Öğle {letters}")
-    text = press.text(pdf)
-    assert f"başlık {letters}" in text
-    assert f"İstanbul şubesi {letters}" in text
-    assert f"Öğle {letters}" in text
-    with pikepdf.open(io.BytesIO(pdf)) as document:
-        assert str(document.docinfo["/Title"]) == f"Öğle {letters}"
+@pytest.mark.parametrize("rows", [0, 3, 900])
+def test_failure_at_once(press: Press, rows: int) -> None:
+    """A source that fails among the first rows leaves nothing that could be sent."""
+    assert press.chunks(numbered(rows), failure=RuntimeError("gone")) == []
 
 
-def test_lacking_characters(press: Press) -> None:
-    """Characters that the font lacks copy out as themselves, show as a box and are counted."""
-    text = press.text(press.make(pa.table({"name": ["漢字 \U0001f600 ok", "日本"]})))
-    assert "漢字 \U0001f600 ok" in text
-    assert "日本" in text
-    assert press.replaced_characters == 5
+def test_broken_text(press: Press) -> None:
+    """A text that is no UTF-8 is an error of the writer, and no file."""
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    with pytest.raises(WriterError, match="UTF-8"):
+        press.make(pa.table({"a": broken}))
 
 
 def test_control_characters(press: Press) -> None:
-    """NUL, line breaks and brackets break neither the file nor the row."""
-    pdf = press.make(pa.table({"a": ["x\x00y", "one\r\ntwo\tthree", "(a) \\ ((b"], "b": ["1st", "2nd", "3rd"]}))
+    """NUL, line breaks and brackets break neither the file nor the row, for poppler and PDFium."""
+    pdf = press.make(pa.table({"a": ["x\x00y", "one\r\ntwo\tthree", "(a) \\ ((b", "c]TJ ET"], "b": [*"1234"]}))
     text = press.text(pdf)
-    assert re.search(r"x\ufffdy +1st", text)
-    assert re.search(r"one +two +three +2nd", text)
-    assert re.search(r"\(a\) \\ \(\(b +3rd", text)
+    assert re.search(r"x\ufffdy +1", text)
+    assert re.search(r"one +two +three +2", text)
+    assert re.search(r"\(a\) \\ \(\(b +3", text)
+    assert re.search(r"c\]TJ ET +4", text)
+    assert {"x\ufffdy", "\\", "((b", "c]TJ"} <= set(words(pdfium_text(pdf)))
 
 
-def test_many_characters(press: Press) -> None:
-    """More different characters than fit in one byte read back."""
-    letters = [chr(point) for point in (*range(0xC0, 0x17F), *range(0x391, 0x3A0), *range(0x410, 0x450))]
-    lines = ["".join(letters[start : start + 25]) for start in range(0, len(letters), 25)]
-    text = press.text(press.make(pa.table({"letters": lines})))
-    assert len(letters) > 250
-    assert [line for line in lines if line not in text] == []
-
-
-def test_pdfium_reads_the_same(press: Press) -> None:
-    """PDFium finds the cells too."""
-    document = pypdfium2.PdfDocument(press.make(pa.table({"n": [1.5, None], "t": ["ığüş", "漢"]})))
-    page = document[0]
-    words = page.get_textpage().get_text_range().split()
-    document.close()
-    assert {"1.5", "ığüş", "漢", "Page", "Trades"} <= set(words)
+def test_every_ascii_character(press: Press) -> None:
+    """Every character of ASCII that can be seen reads back, for poppler and PDFium."""
+    shown = "".join(map(chr, range(0x21, 0x7F)))
+    pdf = press.make(pa.table({"a": [shown]}))
+    assert shown in press.text(pdf)
+    assert shown in words(pdfium_text(pdf))
 
 
 def test_long_text(press: Press) -> None:
@@ -139,25 +134,12 @@ def test_long_text(press: Press) -> None:
     assert re.search(r"123456789 +lorem [lorem ]+… +2026-01-05", press.text(pdf))
 
 
-@pytest.mark.parametrize("count", [40, 200])
-def test_many_columns(press: Press, count: int) -> None:
-    """Columns that cannot fit still make a sound page."""
-    pdf = press.make(pa.table({f"column {index}": [index, None] for index in range(count)}))
-    assert "Page 1 of 1" in press.text(pdf)
-
-
-def test_long_and_empty_headings(press: Press) -> None:
-    """A title longer than the page is cut; an empty one takes no room."""
-    assert "…" in press.text(press.make(numbered(3), title="word " * 200, subtitle="more " * 300))
-    assert "Trades" not in press.text(press.make(numbered(3), title=""))
-
-
-def test_metadata(press: Press) -> None:
-    """The document says when it was made, and has an identifier."""
-    with pikepdf.open(io.BytesIO(press.make(numbered(3)))) as document:
-        assert str(document.docinfo["/CreationDate"]) == "D:20260105140300+00'00'"
-        assert len(bytes(document.trailer["/ID"][0])) == 16
-        assert document.pages[0].Contents is not None
+def test_nothing_is_cut_that_fits(press: Press) -> None:
+    """Where the columns have room no cell ends in an ellipsis."""
+    table = pa.table({f"c{index}": [f"cell {index} of {row}" for row in range(50)] for index in range(5)})
+    text = press.text(press.make(table))
+    assert "…" not in text
+    assert all(re.search(" +".join(f"cell {index} of {row}" for index in range(5)), text) for row in range(50))
 
 
 def test_null_text(press: Press) -> None:
@@ -166,15 +148,44 @@ def test_null_text(press: Press) -> None:
     assert re.search(r"x +1\n\s*\n* *z +3", press.text(press.make(table)))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.text(max_size=20), st.none() | st.integers(-(2**63), 2**63 - 1)), max_size=60))
-def test_any_table(press: Press, rows: list[tuple[str, int | None]]) -> None:
-    """Any table of any text makes a sound file in which every number is found."""
-    table = pa.table(
-        {
-            "text": pa.array([text.encode("utf-8", "replace").decode() for text, _ in rows], pa.string()),
-            "number": pa.array([number for _, number in rows], pa.int64()),
-        }
-    )
-    text = press.text(press.make(table))
-    assert [number for _, number in rows if number is not None and str(number) not in text] == []
+def test_bookmarks(press: Press) -> None:
+    """A document of more than ten pages has bookmarks that together name all its rows and lead to their pages."""
+    rows = 41 * 40
+    with opened(press.make(numbered(rows), orientation="landscape")) as document, document.open_outline() as outline:
+        items = [(item.title, page_of(document, item)) for item in outline.root]
+        texts = [page.Contents.read_bytes() for page in document.pages]
+    assert len(items) > 10
+    following = 1
+    for title, page in items:
+        first, last = (int(each.replace(",", "")) for each in re.findall(r"rows ([\d,]+)–([\d,]+)", title)[0])
+        assert first == following
+        assert f"row-{first - 1}-".encode() in texts[page]
+        following = last + 1
+    assert following == rows + 1
+
+
+def page_of(document: pikepdf.Pdf, item: pikepdf.OutlineItem) -> int:
+    """The place of the page that a bookmark leads to."""
+    assert isinstance(item.destination, pikepdf.Array)
+    return document.pages.index(pikepdf.Page(item.destination[0]))
+
+
+@pytest.mark.parametrize(("rows", "has"), [(0, False), (37 + 9 * 41, False), (37 + 9 * 41 + 1, True)])
+def test_few_pages_have_no_bookmarks(press: Press, rows: int, has: bool) -> None:
+    """Ten pages have no bookmarks, eleven do."""
+    with opened(press.make(numbered(rows), orientation="landscape")) as document:
+        assert ("/Outlines" in document.Root) is has
+        assert (len(document.pages) > 10) is has
+
+
+def test_unknown_total(press: Press) -> None:
+    """A total of no numeric column is refused before there is a writer, and its place among the totals is named."""
+    with pytest.raises(InvalidField) as caught:
+        PdfWriter(
+            Encoder(numbered(1).schema),
+            PdfOptions(totals=("id", "note")),
+            IMPRINT,
+            fonts=lambda: press.fonts,
+            threads=press.threads,
+        )
+    assert caught.value.field == "pdf.totals[1]"

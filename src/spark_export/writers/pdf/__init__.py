@@ -1,26 +1,32 @@
 """Rows as a PDF table, page by page as they come.
 
-    encode -> (text columns) -> Pages.add -> (page contents) -> compress -> Document.add -> (bytes)
+    encode -> (text columns) -> Pages.add -> (pages) -> compress -> Document.add -> (bytes)
 
 Each step works on some thousand rows at once in a thread, each a batch ahead of the next, so that two cores are busy.
-layout, content, objects, fonts, cells, embedding and document are pure: no clock, loop, settings or socket.
+All but this module are pure: no clock, loop, settings or socket.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from spark_export.model import PdfOptions
 from spark_export.text import Encoder
 from spark_export.writers.base import Tally, map_ordered
-from spark_export.writers.pdf.content import Heading
-from spark_export.writers.pdf.document import SAMPLE_ROWS, Document, Pages, sample_of
+from spark_export.writers.pdf.document import Document
+from spark_export.writers.pdf.faces import Fonts
+from spark_export.writers.pdf.frame import Heading, words_of
+from spark_export.writers.pdf.logo import Logo
+from spark_export.writers.pdf.metadata import About
 from spark_export.writers.pdf.objects import compress
+from spark_export.writers.pdf.pages import SAMPLE_ROWS, Page, Pages, sample_of
+from spark_export.writers.pdf.totals import Totals
 
 FIRST_PIECE_ROWS = 1000
 """The first bytes leave after these."""
@@ -30,16 +36,36 @@ PIECE_ROWS = 4096
 Texts = Sequence[Any]
 
 
+@dataclass(frozen=True)
+class Imprint:
+    """What the service adds to a document.
+
+    Attributes:
+        made_at: time of making, in the zone of the request; left out where None. The file depends on nothing else than
+            this, the rows, the options and the fonts.
+        title: where the options have none.
+        filters: what the rows were chosen by.
+        logo: in the title block.
+    """
+
+    made_at: datetime | None = None
+    title: str = ""
+    filters: str = ""
+    logo: Logo | None = None
+
+
 class PdfWriter:
     """Writes the batches of one export as a PDF.
 
     Args:
         encoder: makes text of them.
         options: how the PDF looks.
+        imprint: what the service adds.
+        fonts: gives the fonts, loaded when they are first needed.
         threads: where kernels run.
-        made_at: time of making, on the first page and in the document's information; left out where None. The file
-            depends on nothing else than this, the rows and the options.
-        default_title: the title where the options have none.
+
+    Raises:
+        InvalidField: a total is asked for of what is no numeric column.
     """
 
     media_type = "application/pdf"
@@ -48,61 +74,90 @@ class PdfWriter:
         self,
         encoder: Encoder,
         options: PdfOptions,
+        imprint: Imprint,
         *,
+        fonts: Callable[[], Fonts],
         threads: Executor,
-        made_at: datetime | None,
-        default_title: str | None,
     ) -> None:
         self.tally = Tally()
         self._encoder = encoder
         self._options = options
+        self._imprint = imprint
+        self._fonts = fonts
         self._threads = threads
-        self._made_at = made_at
-        title = default_title if options.title is None else options.title
-        made = "" if made_at is None else f"{made_at:%Y-%m-%d %H:%M %Z}".strip()
-        self._heading = Heading(title or "", options.subtitle or "", made)
+        self._totals = Totals(encoder, options.totals)
+        self._words = words_of(options.language)
+        self._title = imprint.title if options.title is None else options.title
 
     async def write(self, batches: AsyncIterator[Any]) -> AsyncGenerator[bytes, None]:
         """The file, some hundred pages a chunk; the first holds the first batch's pages.
 
-        `tally.replaced_characters` counts those that the font lacks, which show as boxes.
+        The tally counts the characters that no font has, which show as boxes.
 
         Raises:
             WriterError: a text is not valid UTF-8.
+            InvalidField: the page has no room for a row.
         """
-        async with aclosing(map_ordered(batches, self._encoder.encode, self._threads)) as texts:
+        async with aclosing(map_ordered(batches, self._encode, self._threads)) as texts:
             head = await _read_head(texts)
             pages = await self._in_thread(self._start_pages, head)
-            document = Document(pages)
+            document = Document(pages, self._about(), self._imprint.logo, accessible=self._options.accessible)
             chunk = document.start()
             async with (
                 aclosing(_pieces(head, texts)) as pieces,
-                aclosing(map_ordered(pieces, pages.add, self._threads, ahead=0)) as contents,
-                aclosing(map_ordered(contents, _compress_all, self._threads)) as streams,
+                aclosing(map_ordered(pieces, pages.add, self._threads, ahead=0)) as made,
+                aclosing(map_ordered(made, _compress_all, self._threads)) as compressed,
+                aclosing(map_ordered(compressed, document.add, self._threads, ahead=0)) as written,
             ):
-                async for stream in streams:
-                    self.tally.replaced_characters = pages.lacking
-                    chunk += document.add(stream)
-                    if stream:
+                async for each in written:
+                    self.tally.lack(pages.lacking)
+                    chunk += each
+                    if each:
                         yield chunk
                         chunk = b""
         last = await self._in_thread(self._finish, pages, document)
+        self.tally.lack(pages.lacking)
         yield chunk + last
 
     async def _in_thread(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
+    def _encode(self, batch: Any) -> Texts:
+        self._totals.add(batch)
+        return self._encoder.encode(batch)
+
     def _start_pages(self, head: Sequence[Texts]) -> Pages:
         columns = self._encoder.columns
-        return Pages(columns, sample_of(head, len(columns)), self._options, self._heading)
+        return Pages(columns, sample_of(head, len(columns)), self._options, self._heading(), self._fonts())
+
+    def _heading(self) -> Heading:
+        imprint = self._imprint
+        made = "" if imprint.made_at is None else f"{imprint.made_at:%Y-%m-%d %H:%M %Z}".strip()
+        logo_px = None if imprint.logo is None else (imprint.logo.width_px, imprint.logo.height_px)
+        return Heading(self._title, self._options.subtitle or "", imprint.filters, made, logo_px)
+
+    def _about(self) -> About:
+        options = self._options
+        return About(
+            # PDF/UA asks for a title of every document.
+            self._title or (DEFAULT_TITLE if options.accessible else ""),
+            options.author or "",
+            options.subject or "",
+            options.keywords or "",
+            options.language,
+            self._imprint.made_at,
+        )
 
     def _finish(self, pages: Pages, document: Document) -> bytes:
-        last = document.add(_compress_all(pages.finish()))
-        return last + b"".join(document.finish(self._heading.title, self._made_at))
+        last = document.add(_compress_all(pages.finish(self._totals.texts(self._words.total))))
+        return last + b"".join(document.finish(self._words))
 
 
-def _compress_all(contents: Sequence[bytes]) -> list[bytes]:
-    return [compress(content) for content in contents]
+DEFAULT_TITLE = "Export"
+
+
+def _compress_all(pages: Sequence[Page]) -> list[tuple[Page, bytes]]:
+    return [(page, compress(page.content)) for page in pages]
 
 
 async def _read_head(texts: AsyncIterator[Texts]) -> list[Texts]:

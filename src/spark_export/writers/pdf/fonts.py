@@ -1,193 +1,128 @@
-r"""Characters to codes and advances: the bundled faces, parsed once, and what one document uses of them.
+r"""Codes: which bytes stand for which glyph in one document, and what they copy out as.
 
-A document's strings hold two-byte codes of our own (Identity-H, ISO 32000-1 9.7.5.2). No code holds a byte that means
-something in a literal string (`(`, `)`, `\`, CR, LF), so that operands need no escaping. Characters of the face have
-the same code in every document; characters that it lacks get one as they first appear, row by row, so that each copies
-out as itself although all show as the `.notdef` box. Tab, line breaks and the like show as a space; other control
-characters as U+FFFD.
+A string of a content stream holds codes of our own of one or two bytes (a CMap with two codespace ranges, ISO 32000-1
+9.7.5.3): ASCII and the first other characters that a document uses take one byte, all else two. No code holds a byte
+that means something in a literal string (`(`, `)`, `\`, CR, LF), so that operands need no escaping.
 """
 
 from __future__ import annotations
 
-import io
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from spark_export.writers.pdf.cells import ELLIPSIS, Cells, one_cell
-
-REGULAR = "NotoSans-Regular.ttf"
-BOLD = "NotoSans-Bold.ttf"
+from spark_export.errors import WriterError
+from spark_export.writers.pdf.cells import ELLIPSIS, REPLACEMENT
+from spark_export.writers.pdf.faces import BOX, Face
 
 FORBIDDEN_BYTES = b"()\\\r\n"
-CODE_LIMIT = 0x10000
-UNICODE_LIMIT = 0x110000
-REPLACEMENT = 0xFFFD
+LEAD = 0xC0
+"""Bytes from here on begin a code of two."""
 
-SPACES = (0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029)
-CONTROLS = tuple(point for point in (*range(0x20), *range(0x7F, 0xA0)) if point not in SPACES)
-ASCII_CODES = {**{point: point for point in range(0x20, 0x7F)}, ord("("): 1, ord(")"): 2, ord("\\"): 3, REPLACEMENT: 4}
-"""High byte 0: ASCII text becomes codes by `bytes.translate`, at 0.6 ns a character."""
+STATIC_CODES = {
+    **{point: point for point in range(0x20, 0x7F)},
+    ord("("): 1,
+    ord(")"): 2,
+    ord("\\"): 3,
+    ord(REPLACEMENT): 4,
+    ord(ELLIPSIS): 5,
+}
+"""The same in every document's main fonts: ASCII text becomes codes by `bytes.translate`, at 0.6 ns a character."""
+ELLIPSIS_CODE = STATIC_CODES[ord(ELLIPSIS)]
+BOX_CODE = 0xFFFF
+"""Of the box where no code is left for a character that no font has."""
+
+TRAILS = tuple(byte for byte in range(256) if byte not in FORBIDDEN_BYTES)
+CODES = (
+    *(code for code in range(1, LEAD) if code not in (*FORBIDDEN_BYTES, *STATIC_CODES.values())),
+    *(lead << 8 | trail for lead in range(LEAD, 0x100) for trail in TRAILS if (lead, trail) != (0xFF, 0xFF)),
+)
+"""Those that are not static, in the order in which they are given."""
+
+WITHOUT_TEXT = "\u200b"
+"""What the further glyphs of a cluster copy out as: every code must have a text (ISO 14289-1 7.21.7)."""
 
 
-def _higher_codes() -> npt.NDArray[np.uint16]:
-    allowed = np.array([byte for byte in range(256) if byte not in FORBIDDEN_BYTES], np.uint16)
-    return (allowed[1:, None] * 256 + allowed[None, :]).ravel().astype(np.uint16)
+def code_bytes(code: int) -> bytes:
+    """The code as a string holds it."""
+    return code.to_bytes(1 if code < 0x100 else 2, "big")
 
 
 @dataclass(frozen=True)
-class Shaped:
-    """Cells as codes of a font.
+class Use:
+    """What a code stands for: a glyph of the face, and the text that it copies out as."""
 
-    Attributes:
-        codes: two bytes a character, high byte first.
-        advances: of each character, in 1/1000 em.
-        offsets: where each cell begins, in characters; one more for the end.
-        lacking: how many of the characters the face lacks.
-    """
-
-    codes: npt.NDArray[np.uint16]
-    advances: npt.NDArray[np.uint16]
-    offsets: npt.NDArray[np.int64]
-    lacking: int
-
-    @property
-    def widths(self) -> npt.NDArray[np.int64]:
-        """Of each cell, in 1/1000 em."""
-        padded = np.append(self.advances, np.uint16(0))
-        widths = np.add.reduceat(padded, self.offsets[:-1], dtype=np.int64) if len(self.offsets) > 1 else np.zeros(0)
-        widths[self.offsets[1:] == self.offsets[:-1]] = 0  # reduceat gives an empty range its first element
-        return widths.astype(np.int64)
-
-
-class Face:
-    """A TrueType face: its characters' codes and advances, figures and subsets. Immutable, shared by all documents.
-
-    Args:
-        name: of a file in `spark_export.fonts`.
-    """
-
-    def __init__(self, name: str) -> None:
-        # Half of the process's idle memory would be reportlab's: it is loaded with the first PDF.
-        from reportlab.pdfbase.ttfonts import TTFontFace
-
-        self._lock = threading.Lock()
-        self._parsed = TTFontFace(io.BytesIO(resources.files("spark_export.fonts").joinpath(name).read_bytes()))
-        self.name: str = self._parsed.name.decode("ascii")
-        glyphs: dict[int, int] = self._parsed.charToGlyph
-        known = sorted(point for point, glyph in glyphs.items() if glyph and point not in SPACES + CONTROLS)
-        higher = _higher_codes()
-        others = [point for point in known if point not in ASCII_CODES]
-        code_of = {point: ASCII_CODES[point] for point in known if point in ASCII_CODES}
-        code_of |= dict(zip(others, map(int, higher), strict=False))
-        self.spare_codes = higher[len(others) :]
-        self.notdef_advance = round(self._parsed.defaultWidth)
-        self.points = np.full(CODE_LIMIT, REPLACEMENT, np.uint32)
-        self.advances = np.full(CODE_LIMIT, self.notdef_advance, np.uint16)
-        for point, code in code_of.items():
-            self.points[code] = point
-            self.advances[code] = round(self._parsed.charWidths[point])
-        code_of |= dict.fromkeys(SPACES, code_of[0x20]) | dict.fromkeys(CONTROLS, code_of[REPLACEMENT])
-        self.known = np.array(list(code_of), np.uint32)
-        self.known_codes = np.array(list(code_of.values()), np.uint16)
-        self.ascii_codes = bytes(code_of[point] if point < 0x80 else 0 for point in range(256))
-        self.ascii_advances = self.advances[np.frombuffer(self.ascii_codes, np.uint8)]
-
-    @property
-    def figures(self) -> Any:
-        """What a font descriptor needs: ascent, descent, capHeight, bbox, italicAngle, stemV."""
-        return self._parsed
-
-    def subset(self, points: Sequence[int]) -> tuple[bytes, list[int]]:
-        """A TrueType file of those characters, and the glyph of each in it."""
-        with self._lock:  # the parser has one reading position
-            program = self._parsed.makeSubset(list(points))
-        places: dict[int, int] = {0: 0}
-        glyphs = self._parsed.charToGlyph
-        return program, [places.setdefault(glyphs.get(point, 0), len(places)) for point in points]
-
-
-_faces: dict[str, Face] = {}
-_faces_lock = threading.Lock()
-
-
-def load_face(name: str) -> Face:
-    """The bundled face of that file name, parsed when it is first asked for: 10 ms, and reportlab's import."""
-    with _faces_lock:
-        if name not in _faces:
-            _faces[name] = Face(name)
-        return _faces[name]
+    glyph: int
+    text: str
 
 
 class FontSubset:
-    """What one document uses of a face. Belongs to one export's kernels, which run one at a time."""
+    """What one document uses of a face. Belongs to one export's kernels, which run one at a time.
 
-    def __init__(self, face: Face) -> None:
+    Args:
+        face: what it is a subset of.
+        name: among the resources of pages.
+        has_static: whether the codes of STATIC_CODES are taken from the start.
+    """
+
+    def __init__(self, face: Face, name: bytes, *, has_static: bool) -> None:
         self.face = face
-        self._codes = np.zeros(UNICODE_LIMIT, np.uint16)  # 2 MB that only exist where they are written to
-        self._codes[face.known] = face.known_codes
-        self._points = face.points.copy()
-        self._spare = iter(face.spare_codes)
-        self._used = np.zeros(CODE_LIMIT, bool)
-        self._used_ascii = b""
+        self.name = name
+        self._uses: dict[int, Use] = {}
+        if has_static:
+            self._uses = {code: Use(face.glyph_of(point), chr(point)) for point, code in STATIC_CODES.items()}
+        static = {use: code for code, use in self._uses.items()}
+        # Shaped glyphs have theirs from the end: which come first then does not hang on how rows are batched.
+        self._codes, self._shaped_codes = dict(static), static
+        self._taken, self._taken_at_end = 0, 0
 
-    def shape(self, columns: Sequence[Cells]) -> list[Shaped]:
-        """Codes and advances of the columns of one batch; batches come in the order of the rows."""
-        self._learn(columns)
-        return [self._shape(cells) for cells in columns]
+    def code(self, glyph: int, text: str) -> int:
+        """The code of a character's glyph.
 
-    def shape_text(self, text: str) -> Shaped:
-        """Codes and advances of one text."""
-        return self.shape([one_cell(text)])[0]
+        Raises:
+            WriterError: 16,000 different ones have used up all codes.
+        """
+        use = Use(glyph, text)
+        if use not in self._codes:
+            self._check_spare()
+            self._codes[use] = CODES[self._taken]
+            self._uses[self._codes[use]] = use
+            self._taken += 1
+        return self._codes[use]
+
+    def shaped_code(self, glyph: int, text: str) -> int:
+        """The code of a glyph that shaping chose.
+
+        Raises:
+            WriterError: no code is left.
+        """
+        use = Use(glyph, text or WITHOUT_TEXT)
+        if use not in self._shaped_codes:
+            self._check_spare()
+            self._taken_at_end += 1
+            self._shaped_codes[use] = CODES[-self._taken_at_end]
+            self._uses[self._shaped_codes[use]] = use
+        return self._shaped_codes[use]
+
+    def box_code(self, text: str) -> int:
+        """The code of a box for a character that no font has; where all codes are used up it copies out as U+FFFD."""
+        return self.code(self.face.glyph_of(BOX), text) if self._has_spare else self._last_box_code()
+
+    def shaped_box_code(self, text: str) -> int:
+        """The same in a shaped text."""
+        return self.shaped_code(self.face.glyph_of(BOX), text) if self._has_spare else self._last_box_code()
+
+    def _last_box_code(self) -> int:
+        self._uses[BOX_CODE] = Use(self.face.glyph_of(BOX), REPLACEMENT)
+        return BOX_CODE
 
     @property
-    def ellipsis(self) -> tuple[int, int]:
-        """Code and advance of `…`."""
-        code = int(self._codes[ord(ELLIPSIS)])
-        self._used[code] = True
-        return code, int(self.face.advances[code])
+    def _has_spare(self) -> bool:
+        return self._taken + self._taken_at_end < len(CODES)
 
-    def used(self) -> tuple[list[int], list[int]]:
-        """The codes in the document so far, in their order, and the code point of each."""
-        self._used[np.frombuffer(self._used_ascii, np.uint8)] = True
-        codes = np.flatnonzero(self._used)
-        return codes.tolist(), self._points[codes].tolist()
+    def _check_spare(self) -> None:
+        if not self._has_spare:
+            raise WriterError(f"a PDF shows at most {len(CODES):,} different characters of a font")
 
-    def _learn(self, columns: Sequence[Cells]) -> None:
-        """Give codes to characters that the face lacks, in the order in which a reader of the rows meets them."""
-        met: list[tuple[int, int, int, int]] = []
-        for column, cells in enumerate(columns):
-            if cells.points is None:
-                continue
-            lacking = np.flatnonzero(self._codes[cells.points] == 0)
-            points, first = np.unique(cells.points[lacking], return_index=True)
-            at = lacking[first]
-            rows = np.searchsorted(cells.offsets, at, side="right") - 1
-            met.extend(zip(rows.tolist(), [column] * len(at), at.tolist(), points.tolist(), strict=True))
-        for *_, point in sorted(met):
-            if self._codes[point] == 0:
-                # 60,000 different lacking characters in, the rest share code 0, which copies out as U+FFFD.
-                self._codes[point] = code = next(self._spare, 0)
-                self._points[code] = point if code else REPLACEMENT
-
-    def _shape(self, cells: Cells) -> Shaped:
-        if cells.ascii is not None:
-            return self._shape_ascii(cells.ascii, cells.offsets)
-        codes = self._codes[cells.points]
-        self._used[codes] = True
-        spare = self.face.spare_codes
-        lacking = np.count_nonzero(codes >= spare[0]) + np.count_nonzero(codes == 0)
-        return Shaped(codes.byteswap(), self.face.advances[codes], cells.offsets, int(lacking))
-
-    def _shape_ascii(self, text: bytes, offsets: npt.NDArray[np.int64]) -> Shaped:
-        face = self.face
-        low = text.translate(face.ascii_codes)
-        if fresh := low.translate(None, self._used_ascii):
-            self._used_ascii += bytes(set(fresh))
-        codes = np.frombuffer(low, np.uint8).astype(">u2").view(np.uint16)
-        return Shaped(codes, face.ascii_advances.take(np.frombuffer(text, np.uint8)), offsets, 0)
+    def uses(self) -> Iterator[tuple[int, Use]]:
+        """The codes in the document so far, ascending."""
+        yield from sorted(self._uses.items())
