@@ -1,6 +1,7 @@
 """Measures the service on this machine.
 
     scripts/bench csv       1,000,000 rows as CSV over HTTP, against DuckDB's COPY and a csv.writer handler, in one run
+    scripts/bench pdf       the same rows as PDF over HTTP, against Cairo, ReportLab and Chromium, in one run
     scripts/bench service   first byte, peak memory, health under load, start, idle memory, small exports
 
 Ratios mean more than seconds: these machines are shared. Every figure is a median unless it says otherwise.
@@ -9,6 +10,7 @@ Ratios mean more than seconds: these machines are shared. Every figure is a medi
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import statistics
@@ -18,17 +20,27 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import spark_export
 from spark_export.sources.synthetic import SCHEMA, iter_trades
 
 PYTHON = sys.executable
 COMMAND = str(Path(PYTHON).parent / "spark-export")
+PEERS_PYTHON = str(Path(__file__).parent.parent / ".venv-bench" / "bin" / "python")
+"""Made by `scripts/bench pdf`: what the peers need is no dependency of the project's."""
+FONT = "NotoSans-Regular.ttf"
+"""Of those that the service embeds, the one that the peers embed too."""
+LANDSCAPE = "format=pdf&options=" + quote(
+    json.dumps({"pdf": {"page_size": "A4", "orientation": "landscape", "overflow": "ellipsis"}})
+)
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own, so that its COPY reads and writes on every core."""
 PLAIN = pa.schema(
@@ -43,7 +55,7 @@ PLAIN = pa.schema(
 def main() -> None:
     """Run the benchmark that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["csv", "service"])
+    parser.add_argument("benchmark", choices=["csv", "pdf", "service"])
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table (csv)")
     parser.add_argument("--rounds", type=int, default=7, help="times that each is measured")
     arguments = parser.parse_args()
@@ -51,6 +63,8 @@ def main() -> None:
         folder = Path(name)
         if arguments.benchmark == "csv":
             bench_csv(folder, arguments.rows, arguments.rounds)
+        elif arguments.benchmark == "pdf":
+            bench_pdf(folder, arguments.rounds)
         else:
             bench_service(folder, arguments.rounds)
 
@@ -84,6 +98,91 @@ def bench_csv(folder: Path, rows: int, rounds: int) -> None:
         print(f"{name:32} {median:9.3f} {min(taken):8.3f} {rows / median:12,.0f} {median / base:8.2f}")
 
 
+@dataclass
+class Contestant:
+    """What makes a PDF of the table's first rows.
+
+    Attributes:
+        name: what is printed.
+        rows: of the file.
+        rounds: times that it is measured; fewer for what takes long.
+        make: writes the file and returns the seconds that count.
+        seconds: those of each round.
+        bytes: of the file.
+    """
+
+    name: str
+    rows: int
+    rounds: int
+    make: Callable[[Path], float]
+    seconds: list[float] = field(default_factory=list, init=False)
+    bytes: int = field(default=0, init=False)
+
+    def measure(self, out: Path) -> None:
+        """Make the file once more."""
+        self.seconds.append(self.make(out))
+        self.bytes = out.stat().st_size
+        out.unlink()
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return statistics.median(self.seconds)
+
+
+def bench_pdf(folder: Path, rounds: int) -> None:
+    """Print seconds and ratios of the same table as PDF, on A4 across, and the figures of the service alone."""
+    write_trades(folder / "trades.parquet", 1_000_000)
+    write_datasets(folder)
+    with running_service(folder) as service:
+        warm(service)
+        compare_pdf(folder, service, rounds)
+        for rows in (40, 10_000):
+            path = f"/export?dataset=big&{LANDSCAPE}&limit={rows}"
+            whole = [timed(lambda path=path: service.get(path)) for _ in range(20)]  # type: ignore[misc]
+            print(f"whole answer, {rows:>9,} rows                {statistics.median(whole) * 1000:8.1f} ms")
+        first = [first_byte(service, f"/export?dataset=big&{LANDSCAPE}") for _ in range(rounds)]
+        print(f"first byte, 1,000,000 rows                 {statistics.median(first) * 1000:8.1f} ms")
+        answers = health_under_load(service, f"/export?dataset=big&{LANDSCAPE}", exports=2)
+        p99, worst = percentile(answers, 99) * 1000, answers[-1] * 1000
+        print(f"/healthz p99 of {len(answers):5}, two exports          {p99:8.1f} ms  (worst {worst:.1f})")
+    peaks = [peak_mib(folder, f"{LANDSCAPE}&limit={rows}") for rows in (10_000, 5_000_000)]
+    print(f"peak memory,    10,000 rows                {peaks[0]:8.0f} MiB")
+    print(f"peak memory, 5,000,000 rows                {peaks[1]:8.0f} MiB  ({peaks[1] / peaks[0]:.2f} times)")
+
+
+def compare_pdf(folder: Path, service: Service, rounds: int) -> None:
+    """Print the service beside its peers, each at a number of rows for which it can be waited."""
+
+    def served(rows: int) -> Contestant:
+        url = f"{service.url}/export?dataset=big&{LANDSCAPE}&limit={rows}"
+        return Contestant("spark-export, HTTP", rows, rounds, lambda out: timed(lambda: download(url, out)))
+
+    def peer(name: str, shown: str, rows: int, most_rounds: int) -> Contestant:
+        table = folder / f"{name}.csv"
+        copy(folder, f"SELECT * FROM read_parquet('trades.parquet') LIMIT {rows}", table)
+        return Contestant(shown, rows, min(rounds, most_rounds), lambda out: seconds_of_peer(name, table, out))
+
+    services = [served(1_000_000), served(100_000), served(10_000)]
+    peers = [
+        peer("cairo", "pycairo, show_text a cell", 100_000, 3),
+        peer("reportlab", "ReportLab, drawString a cell", 100_000, 3),
+        peer("chromium", "Chromium, started, HTML to PDF", 10_000, 1),
+    ]
+    for place in range(rounds):
+        for each in (*services, *peers):
+            if place < each.rounds:
+                each.measure(folder / "out.pdf")
+    base = {each.rows: each.median for each in services}
+    print("ten columns on A4 across; the service reads Parquet, the peers have the cells' texts in memory\n")
+    print(f"{'':32} {'rows':>9} {'rounds':>6} {'median s':>9} {'rows/s':>10} {'bytes/row':>9} {'to ours':>8}")
+    for each in (*services, *peers):
+        ratio, size = each.median / base[each.rows], each.bytes / each.rows
+        figures = f"{each.rows:9,} {each.rounds:6} {each.median:9.3f} {each.rows / each.median:10,.0f}"
+        print(f"{each.name:32} {figures} {size:9.1f} {ratio:8.2f}")
+    print()
+
+
 def bench_service(folder: Path, rounds: int) -> None:
     """Print the figures of one service after another, each fresh."""
     write_trades(folder / "trades.parquet", 1_000_000)
@@ -98,7 +197,7 @@ def bench_service(folder: Path, rounds: int) -> None:
     with running_service(folder) as service:
         print(f"idle memory with a datasets file           {service.resident_mib():8.0f} MiB")
     for form, few, many in (("csv", 100_000, 10_000_000), ("pdf", 10_000, 1_000_000)):
-        peaks = [peak_mib(folder, form, rows) for rows in (few, many)]
+        peaks = [peak_mib(folder, f"format={form}&limit={rows}") for rows in (few, many)]
         print(f"peak memory, {form}, {few:>9,} rows            {peaks[0]:8.0f} MiB")
         print(f"peak memory, {form}, {many:>10,} rows           {peaks[1]:8.0f} MiB  ({peaks[1] / peaks[0]:.2f} times)")
     with running_service(folder) as service:
@@ -110,7 +209,7 @@ def bench_service(folder: Path, rounds: int) -> None:
         small = sorted(timed(lambda: service.get("/export?dataset=trades&format=pdf")) for _ in range(100))
         print(f"10,000 rows as pdf, p95 of 100             {percentile(small, 95) * 1000:8.1f} ms")
         for form in ("csv", "pdf"):
-            answers = health_under_load(service, form)
+            answers = health_under_load(service, f"/export?dataset=ten&format={form}&limit=2000000", exports=4)
             p99, worst = percentile(answers, 99) * 1000, answers[-1] * 1000
             print(f"/healthz p99 of {len(answers):5}, four {form} exports     {p99:8.1f} ms  (worst {worst:.1f})")
 
@@ -120,17 +219,19 @@ class Service:
 
     Attributes:
         url: where it answers.
+        client: asks it. A new one for each request would take 30 ms, to load certificates.
         ready_seconds: from its start to its first answer.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, ready_seconds: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], client: httpx.Client, ready_seconds: float) -> None:
         self._process = process
-        self.url = url
+        self.url = str(client.base_url)
+        self.client = client
         self.ready_seconds = ready_seconds
 
     def get(self, path: str) -> bytes:
         """The whole body of an answer that must be 200."""
-        return httpx.get(self.url + path, timeout=600).raise_for_status().content
+        return self.client.get(path).raise_for_status().content
 
     def resident_mib(self, *, peak: bool = False) -> float:
         """Resident memory of the process, now or at its peak."""
@@ -156,22 +257,22 @@ def running(command: list[str], path: str, *, cwd: Path, environment: dict[str, 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    began = time.monotonic()
-    process = subprocess.Popen([*command, "--port", str(port)], cwd=cwd, env=environment)
-    try:
-        while True:
-            try:
-                httpx.get(url + path).raise_for_status()
-                break
-            except httpx.TransportError:
-                if process.poll() is not None or time.monotonic() - began > 30:
-                    raise
-                time.sleep(0.01)
-        yield Service(process, url, time.monotonic() - began)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
+        began = time.monotonic()
+        process = subprocess.Popen([*command, "--port", str(port)], cwd=cwd, env=environment)
+        try:
+            while True:
+                try:
+                    client.get(path, timeout=5).raise_for_status()
+                    break
+                except httpx.TransportError:
+                    if process.poll() is not None or time.monotonic() - began > 30:
+                        raise
+                    time.sleep(0.01)
+            yield Service(process, client, time.monotonic() - began)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def write_trades(path: Path, rows: int) -> None:
@@ -226,33 +327,39 @@ def warm(service: Service) -> None:
         service.get(path)
 
 
-def peak_mib(folder: Path, form: str, rows: int) -> float:
+def peak_mib(folder: Path, query: str) -> float:
     """Peak resident memory of a fresh service that made one file."""
     with running_service(folder) as service:
-        download(f"{service.url}/export?dataset=ten&format={form}&limit={rows}", Path(os.devnull))
+        download(f"{service.url}/export?dataset=ten&{query}", Path(os.devnull))
         return service.resident_mib(peak=True)
 
 
 def first_byte(service: Service, path: str) -> float:
     """Seconds from the request to the first byte of the body; then the client leaves."""
     began = time.perf_counter()
-    with httpx.stream("GET", service.url + path) as response:
-        next(response.iter_raw())
+    with service.client.stream("GET", path) as response:
+        next(response.raise_for_status().iter_raw())
         return time.perf_counter() - began
 
 
-def health_under_load(service: Service, form: str) -> list[float]:
-    """Seconds of each health check while four exports run, in order of size."""
-    url = f"{service.url}/export?dataset=ten&format={form}&limit=2000000"
-    clients = [subprocess.Popen(["curl", "-sS", "-o", os.devnull, url]) for _ in range(4)]
+def health_under_load(service: Service, path: str, *, exports: int) -> list[float]:
+    """Seconds of each health check while so many exports of a path run, in order of size."""
+    clients = [subprocess.Popen(["curl", "-sSf", "-o", os.devnull, service.url + path]) for _ in range(exports)]
     taken = []
-    with httpx.Client(timeout=60) as client:
-        while all(each.poll() is None for each in clients):
-            taken.append(timed(lambda: client.get(service.url + "/healthz").raise_for_status()))
-            time.sleep(0.005)
-    for each in clients:
-        each.wait()
+    while all(each.poll() is None for each in clients):
+        taken.append(timed(lambda: service.get("/healthz")))
+        time.sleep(0.005)
+    statuses = [each.wait() for each in clients]
+    if any(statuses):
+        sys.exit("an export under load failed")
     return sorted(taken)
+
+
+def seconds_of_peer(name: str, table: Path, out: Path) -> float:
+    """What a peer in a process of its own says it took; loading its rows does not count."""
+    font = next(Path(spark_export.__file__).parent.rglob(FONT))
+    command = [PEERS_PYTHON, str(Path(__file__).parent / "bench_pdf_peers.py"), name, str(table), str(font), str(out)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 if __name__ == "__main__":
