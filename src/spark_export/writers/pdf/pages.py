@@ -250,7 +250,8 @@ class Pages:
             start = self.sheet.full_start(place) if heights is None else self.sheet.start(place, heights)
             end = self._end(place, heights, totals) if heights is not None and closing else b""
             content = [start, *parts, b"ET\n" if parts else b"", end, self.sheet.footer(self.count)]
-            done.append(Page(b"".join(content), pending.first_row, self.sheet.tags(place, pending.rows(), closing)))
+            tags = self.sheet.tags(place, pending.rows(), closing) if self._options.accessible else None
+            done.append(Page(b"".join(content), pending.first_row, tags))
         self._pending = self._nothing_pending()
         return done
 

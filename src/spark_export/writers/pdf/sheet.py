@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +41,7 @@ class Form:
     content: bytes
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Which page: of which band of the table, and whether it shows the first rows."""
 
     band: int
@@ -177,10 +177,8 @@ class Sheet:
             rule += shown.pop(0)
         return artifact(rule) + b"".join(marked(b"TD", mcid + number, text) for number, text in enumerate(shown))
 
-    def tags(self, place: Place, line_rows: npt.NDArray[np.int64], closing: bytes) -> Tags | None:
-        """What a page shows, where the document is tagged."""
-        if not self._tagged:
-            return None
+    def tags(self, place: Place, line_rows: npt.NDArray[np.int64], closing: bytes) -> Tags:
+        """What a page of a tagged document shows."""
         heading = tuple(tag for tag, _ in self._heading) if place.first and not place.band else ()
         return Tags(heading, place.first, line_rows, closing)
 
