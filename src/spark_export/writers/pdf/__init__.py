@@ -102,14 +102,17 @@ class PdfWriter:
             WriterError: a text is not valid UTF-8.
             InvalidField: the page has no room for a row.
         """
-        async with aclosing(map_ordered(batches, self._encode, self._threads)) as texts:
+        async with (
+            aclosing(_pieces(batches)) as pieces,
+            aclosing(map_ordered(pieces, self._encode, self._threads)) as texts,
+        ):
             head = await _read_head(texts)
             pages = await self._in_thread(self._start_pages, head)
             document = Document(pages, self._about(), self._imprint.logo, accessible=self._options.accessible)
             chunk = document.start()
             async with (
-                aclosing(_pieces(head, texts)) as pieces,
-                aclosing(map_ordered(pieces, pages.add, self._threads, ahead=0)) as made,
+                aclosing(_chain(head, texts)) as all_texts,
+                aclosing(map_ordered(all_texts, pages.add, self._threads, ahead=0)) as made,
                 aclosing(map_ordered(made, _compress_all, self._threads)) as compressed,
                 aclosing(map_ordered(compressed, document.add, self._threads, ahead=0)) as written,
             ):
@@ -164,8 +167,19 @@ def _compress_all(pages: Sequence[Page]) -> list[tuple[Page, bytes]]:
     return [(page, compress(page.content)) for page in pages]
 
 
+async def _pieces(batches: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+    """All rows in pieces of bounded size; a batch leaves memory when its last piece is out."""
+    most = FIRST_PIECE_ROWS
+    async for batch in batches:
+        start = 0
+        while start < len(batch):
+            yield batch.slice(start, most)
+            start += most
+            most = PIECE_ROWS
+
+
 async def _read_head(texts: AsyncIterator[Texts]) -> list[Texts]:
-    """Batches with the rows of the sample, or all there are."""
+    """Pieces with the rows of the sample, or all there are."""
     head: list[Texts] = []
     rows = 0
     async for each in texts:
@@ -176,13 +190,9 @@ async def _read_head(texts: AsyncIterator[Texts]) -> list[Texts]:
     return head
 
 
-async def _pieces(head: list[Texts], rest: AsyncIterator[Texts]) -> AsyncGenerator[Texts, None]:
-    """All rows in pieces of bounded size; a batch leaves memory when its last piece is out."""
-    most = FIRST_PIECE_ROWS
-    while (each := head.pop(0) if head else await anext(rest, None)) is not None:
-        rows = len(each[0]) if each else 0
-        start = 0
-        while start < rows:
-            yield [column.slice(start, most) for column in each]
-            start += most
-            most = PIECE_ROWS
+async def _chain(head: list[Texts], rest: AsyncIterator[Texts]) -> AsyncGenerator[Texts, None]:
+    """The first pieces, which leave memory one by one, and those that follow."""
+    while head:
+        yield head.pop(0)
+    async for each in rest:
+        yield each
