@@ -10,7 +10,7 @@ Ratios mean more than seconds: these machines are shared. Every figure is a medi
 from __future__ import annotations
 
 import argparse
-import json
+import http.client
 import os
 import socket
 import statistics
@@ -20,27 +20,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
 import duckdb
 import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import spark_export
 from spark_export.sources.synthetic import SCHEMA, iter_trades
 
 PYTHON = sys.executable
 COMMAND = str(Path(PYTHON).parent / "spark-export")
-PEERS_PYTHON = str(Path(__file__).parent.parent / ".venv-bench" / "bin" / "python")
-"""Made by `scripts/bench pdf`: what the peers need is no dependency of the project's."""
-FONT = "NotoSans-Regular.ttf"
-"""Of those that the service embeds, the one that the peers embed too."""
-LANDSCAPE = "format=pdf&options=" + quote(
-    json.dumps({"pdf": {"page_size": "A4", "orientation": "landscape", "overflow": "ellipsis"}})
-)
+FETCHED_BYTES = 2**20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own, so that its COPY reads and writes on every core."""
 PLAIN = pa.schema(
@@ -64,6 +56,8 @@ def main() -> None:
         if arguments.benchmark == "csv":
             bench_csv(folder, arguments.rows, arguments.rounds)
         elif arguments.benchmark == "pdf":
+            from bench_pdf import bench_pdf  # which needs what is here
+
             bench_pdf(folder, arguments.rounds)
         else:
             bench_service(folder, arguments.rounds)
@@ -98,91 +92,6 @@ def bench_csv(folder: Path, rows: int, rounds: int) -> None:
         print(f"{name:32} {median:9.3f} {min(taken):8.3f} {rows / median:12,.0f} {median / base:8.2f}")
 
 
-@dataclass
-class Contestant:
-    """What makes a PDF of the table's first rows.
-
-    Attributes:
-        name: what is printed.
-        rows: of the file.
-        rounds: times that it is measured; fewer for what takes long.
-        make: writes the file and returns the seconds that count.
-        seconds: those of each round.
-        bytes: of the file.
-    """
-
-    name: str
-    rows: int
-    rounds: int
-    make: Callable[[Path], float]
-    seconds: list[float] = field(default_factory=list, init=False)
-    bytes: int = field(default=0, init=False)
-
-    def measure(self, out: Path) -> None:
-        """Make the file once more."""
-        self.seconds.append(self.make(out))
-        self.bytes = out.stat().st_size
-        out.unlink()
-
-    @property
-    def median(self) -> float:
-        """Seconds."""
-        return statistics.median(self.seconds)
-
-
-def bench_pdf(folder: Path, rounds: int) -> None:
-    """Print seconds and ratios of the same table as PDF, on A4 across, and the figures of the service alone."""
-    write_trades(folder / "trades.parquet", 1_000_000)
-    write_datasets(folder)
-    with running_service(folder) as service:
-        warm(service)
-        compare_pdf(folder, service, rounds)
-        for rows in (40, 10_000):
-            path = f"/export?dataset=big&{LANDSCAPE}&limit={rows}"
-            whole = [timed(lambda path=path: service.get(path)) for _ in range(20)]  # type: ignore[misc]
-            print(f"whole answer, {rows:>9,} rows                {statistics.median(whole) * 1000:8.1f} ms")
-        first = [first_byte(service, f"/export?dataset=big&{LANDSCAPE}") for _ in range(rounds)]
-        print(f"first byte, 1,000,000 rows                 {statistics.median(first) * 1000:8.1f} ms")
-        answers = health_under_load(service, f"/export?dataset=big&{LANDSCAPE}", exports=2)
-        p99, worst = percentile(answers, 99) * 1000, answers[-1] * 1000
-        print(f"/healthz p99 of {len(answers):5}, two exports          {p99:8.1f} ms  (worst {worst:.1f})")
-    peaks = [peak_mib(folder, f"{LANDSCAPE}&limit={rows}") for rows in (10_000, 5_000_000)]
-    print(f"peak memory,    10,000 rows                {peaks[0]:8.0f} MiB")
-    print(f"peak memory, 5,000,000 rows                {peaks[1]:8.0f} MiB  ({peaks[1] / peaks[0]:.2f} times)")
-
-
-def compare_pdf(folder: Path, service: Service, rounds: int) -> None:
-    """Print the service beside its peers, each at a number of rows for which it can be waited."""
-
-    def served(rows: int) -> Contestant:
-        url = f"{service.url}/export?dataset=big&{LANDSCAPE}&limit={rows}"
-        return Contestant("spark-export, HTTP", rows, rounds, lambda out: timed(lambda: download(url, out)))
-
-    def peer(name: str, shown: str, rows: int, most_rounds: int) -> Contestant:
-        table = folder / f"{name}.csv"
-        copy(folder, f"SELECT * FROM read_parquet('trades.parquet') LIMIT {rows}", table)
-        return Contestant(shown, rows, min(rounds, most_rounds), lambda out: seconds_of_peer(name, table, out))
-
-    services = [served(1_000_000), served(100_000), served(10_000)]
-    peers = [
-        peer("cairo", "pycairo, show_text a cell", 100_000, 3),
-        peer("reportlab", "ReportLab, drawString a cell", 100_000, 3),
-        peer("chromium", "Chromium, started, HTML to PDF", 10_000, 1),
-    ]
-    for place in range(rounds):
-        for each in (*services, *peers):
-            if place < each.rounds:
-                each.measure(folder / "out.pdf")
-    base = {each.rows: each.median for each in services}
-    print("ten columns on A4 across; the service reads Parquet, the peers have the cells' texts in memory\n")
-    print(f"{'':32} {'rows':>9} {'rounds':>6} {'median s':>9} {'rows/s':>10} {'bytes/row':>9} {'to ours':>8}")
-    for each in (*services, *peers):
-        ratio, size = each.median / base[each.rows], each.bytes / each.rows
-        figures = f"{each.rows:9,} {each.rounds:6} {each.median:9.3f} {each.rows / each.median:10,.0f}"
-        print(f"{each.name:32} {figures} {size:9.1f} {ratio:8.2f}")
-    print()
-
-
 def bench_service(folder: Path, rounds: int) -> None:
     """Print the figures of one service after another, each fresh."""
     write_trades(folder / "trades.parquet", 1_000_000)
@@ -197,7 +106,7 @@ def bench_service(folder: Path, rounds: int) -> None:
     with running_service(folder) as service:
         print(f"idle memory with a datasets file           {service.resident_mib():8.0f} MiB")
     for form, few, many in (("csv", 100_000, 10_000_000), ("pdf", 10_000, 1_000_000)):
-        peaks = [peak_mib(folder, f"format={form}&limit={rows}") for rows in (few, many)]
+        peaks = [peak_mib(folder, f"/export?dataset=ten&format={form}&limit={rows}") for rows in (few, many)]
         print(f"peak memory, {form}, {few:>9,} rows            {peaks[0]:8.0f} MiB")
         print(f"peak memory, {form}, {many:>10,} rows           {peaks[1]:8.0f} MiB  ({peaks[1] / peaks[0]:.2f} times)")
     with running_service(folder) as service:
@@ -309,6 +218,20 @@ def download(url: str, out: Path, coding: str = "identity") -> None:
     subprocess.run(["curl", "-sSf", *headers, "-o", str(out), url], check=True)
 
 
+def fetch(url: str, out: Path) -> None:
+    """The body to a file, by this process: curl takes 10 ms to start."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=600)
+    connection.request("GET", f"{parts.path}?{parts.query}")
+    answer = connection.getresponse()
+    with out.open("wb") as file:
+        while piece := answer.read(FETCHED_BYTES):
+            file.write(piece)
+    connection.close()
+    if answer.status != http.HTTPStatus.OK:
+        raise RuntimeError(f"{answer.status} for {url}")
+
+
 def timed(run: Callable[[], object]) -> float:
     """Seconds that it takes."""
     began = time.perf_counter()
@@ -327,10 +250,10 @@ def warm(service: Service) -> None:
         service.get(path)
 
 
-def peak_mib(folder: Path, query: str) -> float:
+def peak_mib(folder: Path, path: str) -> float:
     """Peak resident memory of a fresh service that made one file."""
     with running_service(folder) as service:
-        download(f"{service.url}/export?dataset=ten&{query}", Path(os.devnull))
+        download(service.url + path, Path(os.devnull))
         return service.resident_mib(peak=True)
 
 
@@ -353,13 +276,6 @@ def health_under_load(service: Service, path: str, *, exports: int) -> list[floa
     if any(statuses):
         sys.exit("an export under load failed")
     return sorted(taken)
-
-
-def seconds_of_peer(name: str, table: Path, out: Path) -> float:
-    """What a peer in a process of its own says it took; loading its rows does not count."""
-    font = next(Path(spark_export.__file__).parent.rglob(FONT))
-    command = [PEERS_PYTHON, str(Path(__file__).parent / "bench_pdf_peers.py"), name, str(table), str(font), str(out)]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 if __name__ == "__main__":

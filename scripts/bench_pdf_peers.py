@@ -1,6 +1,6 @@
 """The peers that `scripts/bench pdf` measures against: the table of trades as a PDF, made by other means.
 
-    .venv-bench/bin/python scripts/bench_pdf_peers.py cairo|reportlab|chromium TABLE.csv FONT.ttf OUT.pdf
+    .venv-bench/bin/python scripts/bench_pdf_peers.py PEER TABLE.csv FONT.ttf OUT.pdf
 
 Prints the seconds that the file took. The peers are favoured: before the clock runs their rows are texts in memory, and
 Cairo and ReportLab are loaded; none of them draws rules or stripes. Their packages are not the project's, so they are
@@ -128,10 +128,20 @@ def draw_by_cairo(cairo: Any, task: Task) -> None:
 def prepare_reportlab(task: Task) -> Callable[[], object]:
     """ReportLab's canvas: `drawString` for each cell, with its C code, which it does without silently."""
     import_module("_rl_accel")
+    return _prepare_reportlab(task)
+
+
+def _prepare_reportlab(task: Task) -> Callable[[], object]:
     metrics = import_module("reportlab.pdfbase.pdfmetrics")
     metrics.registerFont(import_module("reportlab.pdfbase.ttfonts").TTFont(FAMILY, str(task.font)))
     canvas = import_module("reportlab.pdfgen.canvas")
     return partial(draw_by_reportlab, canvas.Canvas, metrics.stringWidth, task)
+
+
+def prepare_reportlab_alone(task: Task) -> Callable[[], object]:
+    """The same without its C code, as `pip install reportlab` gives it."""
+    sys.modules["_rl_accel"] = None  # type: ignore[assignment]
+    return _prepare_reportlab(task)
 
 
 def draw_by_reportlab(canvas_of: Any, width_of: Any, task: Task) -> None:
@@ -172,7 +182,12 @@ def iter_html(rows: Sequence[Row]) -> Iterator[str]:
     yield from (f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in row)}" for row in rest)
 
 
-PEERS = {"cairo": prepare_cairo, "reportlab": prepare_reportlab, "chromium": prepare_chromium}
+PEERS = {
+    "cairo": prepare_cairo,
+    "reportlab": prepare_reportlab,
+    "reportlab-alone": prepare_reportlab_alone,
+    "chromium": prepare_chromium,
+}
 """Each takes a task, gets ready, and returns what is timed."""
 
 
