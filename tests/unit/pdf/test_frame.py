@@ -7,19 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from spark_export.writers.pdf.frame import (
-    INK,
-    WORDS,
-    Footer,
-    Frame,
-    Heading,
-    Line,
-    TitleBlock,
-    no_rows,
-    words_of,
-)
+from spark_export.writers.pdf.content import INK
+from spark_export.writers.pdf.frame import Footer, Frame, no_rows
 from spark_export.writers.pdf.layout import Band, Layout, Slot
+from spark_export.writers.pdf.titleblock import Heading, Line, TitleBlock
 from spark_export.writers.pdf.typeset import Typefaces, Typesetter
+from spark_export.writers.pdf.words import WORDS, words_of
 
 from .conftest import Press
 

@@ -13,24 +13,26 @@ from hypothesis import strategies as st
 from spark_export.errors import InvalidField
 from spark_export.model import PdfOptions
 from spark_export.text import Column, Kind
-from spark_export.writers.pdf.layout import (
-    BOTTOM_PT,
+from spark_export.writers.pdf.columns import (
     LONGEST_FIXED,
-    MARGIN_PT,
     NUMBER_ROOM,
-    PADDING,
-    READABLE_PT,
     SHORT_TEXT,
     SHORT_TEXT_ROOM,
     TOTAL_ROOM,
+    Want,
+    share,
+    want,
+)
+from spark_export.writers.pdf.layout import (
+    BOTTOM_PT,
+    MARGIN_PT,
+    PADDING,
+    READABLE_PT,
     Layout,
     Slot,
-    Want,
     most_characters,
     page_size_pt,
     plan,
-    share,
-    want,
 )
 
 TEXT, NUMBER, OTHER = (Column(kind.value, kind) for kind in (Kind.TEXT, Kind.NUMBER, Kind.OTHER))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_export.writers.pdf.frame import words_of
 from spark_export.writers.pdf.objects import ObjectFile
 from spark_export.writers.pdf.outline import MOST_ITEMS, outline_objects, page_step
+from spark_export.writers.pdf.words import words_of
 
 
 def outline(pages: int, rows: int, per_page: int, *, at_once: int = 1, language: str = "en") -> list[bytes]:

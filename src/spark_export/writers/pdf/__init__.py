@@ -21,12 +21,13 @@ from spark_export.text import Encoder
 from spark_export.writers.base import Tally, map_ordered
 from spark_export.writers.pdf.document import Document
 from spark_export.writers.pdf.faces import Fonts
-from spark_export.writers.pdf.frame import Heading, words_of
 from spark_export.writers.pdf.logo import Logo
 from spark_export.writers.pdf.metadata import About
 from spark_export.writers.pdf.objects import compress
 from spark_export.writers.pdf.pages import SAMPLE_ROWS, Page, Pages, sample_of
+from spark_export.writers.pdf.titleblock import Heading
 from spark_export.writers.pdf.totals import Totals
+from spark_export.writers.pdf.words import words_of
 
 FIRST_PIECE_ROWS = 1000
 """The first bytes leave after these."""

@@ -19,6 +19,9 @@ from spark_export.writers.pdf.strings import Typeset, concatenated, decimals
 
 Colour = tuple[float, float, float]
 
+INK: Colour = (0.13, 0.16, 0.2)
+MUTED: Colour = (0.42, 0.46, 0.52)
+
 TABLE_OF_MOVES = 1 << 16
 """Moves to the right that a look-up makes text of, at 6 ns instead of 17; more than most pages are wide."""
 

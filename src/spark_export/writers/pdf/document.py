@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from spark_export.writers.pdf.embedding import code_map_object, font_objects
-from spark_export.writers.pdf.frame import LOGO_NAME, Words
 from spark_export.writers.pdf.logo import Logo, logo_objects
 from spark_export.writers.pdf.metadata import About, information, output_intent_objects, xmp
 from spark_export.writers.pdf.objects import ObjectFile, compress, reference, text_string
@@ -14,6 +13,8 @@ from spark_export.writers.pdf.outline import LEAST_PAGES, outline_objects
 from spark_export.writers.pdf.pages import Page, Pages
 from spark_export.writers.pdf.pagetree import PageTree
 from spark_export.writers.pdf.structure import Structure
+from spark_export.writers.pdf.titleblock import LOGO_NAME
+from spark_export.writers.pdf.words import Words
 
 
 class Document:

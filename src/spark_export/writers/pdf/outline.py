@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from spark_export.writers.pdf.frame import Words
 from spark_export.writers.pdf.objects import ObjectFile, reference, text_string
+from spark_export.writers.pdf.words import Words
 
 LEAST_PAGES = 10
 """Shorter documents are leafed through."""

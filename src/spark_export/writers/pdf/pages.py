@@ -13,16 +13,19 @@ import pyarrow as pa
 from spark_export.model import PdfOptions
 from spark_export.text import Column
 from spark_export.writers.pdf.cells import Cells, one_cell, read_cells
+from spark_export.writers.pdf.columns import want
 from spark_export.writers.pdf.content import row_operators
 from spark_export.writers.pdf.faces import Fonts
-from spark_export.writers.pdf.frame import RULE_PT, Heading, words_of
-from spark_export.writers.pdf.layout import Layout, most_characters, plan, want
+from spark_export.writers.pdf.frame import RULE_PT
+from spark_export.writers.pdf.layout import Layout, most_characters, plan
 from spark_export.writers.pdf.objects import real
 from spark_export.writers.pdf.paging import Lines, Segment, even_segments, row_heights, wrapped_segments
 from spark_export.writers.pdf.sheet import Heights, Place, Sheet
 from spark_export.writers.pdf.strings import Typeset, align, concatenated, decimals
 from spark_export.writers.pdf.structure import NO_ROWS, TOTALS, Tags
+from spark_export.writers.pdf.titleblock import Heading
 from spark_export.writers.pdf.typeset import Typefaces
+from spark_export.writers.pdf.words import words_of
 
 SAMPLE_ROWS = 1000
 """Rows by which the columns' widths are set; always the first, however they are batched."""

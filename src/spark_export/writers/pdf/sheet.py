@@ -11,23 +11,14 @@ import numpy.typing as npt
 
 from spark_export.model import PdfOptions
 from spark_export.text import Column
-from spark_export.writers.pdf.content import artifact, colour_of, fill, marked
-from spark_export.writers.pdf.frame import (
-    BASELINE_EMS,
-    FOOTER_EMS,
-    INK,
-    TOTAL_NAME,
-    Footer,
-    Frame,
-    Heading,
-    TitleBlock,
-    Words,
-    no_rows,
-)
+from spark_export.writers.pdf.content import INK, artifact, colour_of, fill, marked
+from spark_export.writers.pdf.frame import BASELINE_EMS, FOOTER_EMS, TOTAL_NAME, Footer, Frame, no_rows
 from spark_export.writers.pdf.layout import MARGIN_PT, Layout
 from spark_export.writers.pdf.objects import real, reals
 from spark_export.writers.pdf.structure import Tags
+from spark_export.writers.pdf.titleblock import Heading, TitleBlock
 from spark_export.writers.pdf.typeset import Typefaces
+from spark_export.writers.pdf.words import Words
 
 Heights = npt.NDArray[np.float64]
 
