@@ -22,7 +22,7 @@ import pytest
 from spark_export.errors import InvalidField, SourceError, SourceUnavailable
 from spark_export.model import Condition
 from spark_export.sources.base import Table
-from spark_export.sources.duckdb import Engine, SqlDataset
+from spark_export.sources.duckdb import COUNTED_LIMIT, Engine, SqlDataset
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.parameters import Parameter
 from spark_export.sources.selection import Selection
@@ -431,3 +431,15 @@ def test_parameters_are_bound(engine: Engine, type_: Any, text: Any, value: Any)
     """A parameter's value arrives as it was given, in its type."""
     made = run_sql(engine, "SELECT $p AS x", (Parameter("p", type_, required=True),), {"p": text})
     assert made.to_pylist() == [{"x": value}]
+
+
+@pytest.mark.parametrize("limit", [COUNTED_LIMIT - 1, COUNTED_LIMIT, COUNTED_LIMIT + 1, COUNTED_LIMIT + 16_384, 10**9])
+@pytest.mark.parametrize("order_by", [(), (("x", True),)])
+def test_large_limits(engine: Engine, limit: int, order_by: tuple[tuple[str, bool], ...]) -> None:
+    """A limit is kept to the row, whether DuckDB is told of it or its rows are counted."""
+    rows = 150_000
+    assert rows > COUNTED_LIMIT + 16_384
+    dataset = SqlDataset("d", "", (), "SELECT range AS x FROM range(150000)", None, engine)
+    made = read(dataset.table({}), Selection(limit=limit, order_by=order_by)).column("x").to_pylist()
+    expected = list(range(rows))[:: -1 if order_by else 1][:limit]
+    assert made == expected

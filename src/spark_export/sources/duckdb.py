@@ -27,6 +27,11 @@ from spark_export.sources.selection import Selection
 
 BATCH_ROWS = 16_384
 """Of 1,000,000 rows as CSV: at 8,192 rows a batch 1.2 times as long, at 65,536 no less, but four times the memory."""
+COUNTED_LIMIT = 100_000
+"""Rows of a larger limit are counted here: DuckDB's LIMIT collects them all before the first one comes out.
+
+1,000,000 rows of Parquet: first byte after 211 ms and a peak of 430 MiB, against 55 ms and 257 MiB.
+"""
 
 ROWS = "rows"
 """Name of the registered stream of Arrow batches."""
@@ -150,7 +155,8 @@ class Engine:
         calls = BlockingCalls(self._threads, query.interrupt)
         try:
             reader = await calls.run(query.open)
-            yield IteratorSource(reader.schema, _translated(reader), calls)
+            batches = _first_rows(_translated(reader), query.counted_limit)
+            yield IteratorSource(reader.schema, batches, calls)
         finally:
             await calls.close(query.close)
 
@@ -217,6 +223,12 @@ class _Query:
         self.reader = self.cursor.sql(self._statement(), params=self.params).to_arrow_reader(BATCH_ROWS)
         return self.reader
 
+    @property
+    def counted_limit(self) -> int | None:
+        """The limit where DuckDB is not told of it."""
+        limit = self.selection.limit
+        return limit if limit is not None and limit > COUNTED_LIMIT and not self.selection.order_by else None
+
     def interrupt(self) -> None:
         """Make a running call return soon; from any thread, and at any time until after `close`."""
         with suppress(duckdb.Error):
@@ -242,7 +254,7 @@ class _Query:
         if selection.order_by:
             order = [f"{_quoted(name)} {'DESC' if down else 'ASC'} NULLS LAST" for name, down in selection.order_by]
             parts.append(f"ORDER BY {', '.join(order)}")
-        if selection.limit is not None:
+        if selection.limit is not None and self.counted_limit is None:
             parts.append(f"LIMIT {selection.limit:d}")
         return "\n".join(parts)
 
@@ -298,6 +310,18 @@ def translate(error: BaseException) -> SourceError:
     if isinstance(error, duckdb.OutOfMemoryException):
         return SourceError("the query needs more memory than DUCKDB_MEMORY_BYTES", field="DUCKDB_MEMORY_BYTES")
     return SourceError("the dataset's query failed; the log tells more")
+
+
+def _first_rows(batches: Iterator[Any], limit: int | None) -> Iterator[Any]:
+    """At most so many rows."""
+    for batch in batches:
+        if limit is None:
+            yield batch
+            continue
+        yield batch.slice(0, limit)
+        limit -= min(limit, len(batch))
+        if limit == 0:
+            return
 
 
 def _translated(reader: Any) -> Iterator[Any]:
