@@ -26,8 +26,8 @@ import pyarrow as pa
 from spark_export.model import PdfOptions
 from spark_export.text import Encoder
 from spark_export.writers.pdf import Imprint, PdfWriter
+from spark_export.writers.pdf.artwork import load_logo
 from spark_export.writers.pdf.faces import Fonts, load_fonts
-from spark_export.writers.pdf.logo import load_logo
 
 MADE_AT = dt.datetime(2026, 1, 5, 14, 3, tzinfo=dt.timezone(dt.timedelta(hours=3)))
 BATCH_ROWS = 777

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +37,7 @@ from spark_export.writers.csv import CsvWriter, Dialect
 from spark_export.writers.pdf import Imprint, PdfWriter
 from spark_export.writers.pdf.faces import Face, Fonts, load_face, load_fonts
 from spark_export.writers.pdf.filters import filters_text
-from spark_export.writers.pdf.logo import Logo, load_logo
+from spark_export.writers.pdf.logo import Logo
 
 SPARE_READERS = 4
 """Threads beyond one a slot: a call that is being interrupted holds its thread a moment longer than its slot."""
@@ -179,11 +180,18 @@ def load_pdf_parts(settings: Settings) -> PdfParts:
         faces = [load_face(path) for path in settings.fonts]
     except ValueError as error:
         raise SettingsError(f"{variable_of('fonts')}: {error}") from None
+    return PdfParts(faces, _load_logo(settings.logo), settings.source_date_epoch)
+
+
+def _load_logo(path: Path | None) -> Logo | None:
+    if path is None:
+        return None
+    from spark_export.writers.pdf.artwork import load_logo  # 6 MB and 30 ms, which a service without a logo spares
+
     try:
-        logo = None if settings.logo is None else load_logo(settings.logo)
+        return load_logo(path)
     except ValueError as error:
         raise SettingsError(f"{variable_of('logo')}: {error}") from None
-    return PdfParts(faces, logo, settings.source_date_epoch)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import pikepdf
 import pytest
 from PIL import Image
 
-from spark_export.writers.pdf import logo as module
-from spark_export.writers.pdf.logo import PNG_SIGNATURE, Logo, load_logo, logo_objects
+from spark_export.writers.pdf import artwork as module
+from spark_export.writers.pdf.artwork import PNG_SIGNATURE, load_logo
+from spark_export.writers.pdf.logo import Logo, logo_objects
 from spark_export.writers.pdf.objects import ObjectFile, reference
 
 RED, WHITE, BLACK = [255, 0, 0], [255, 255, 255], [0, 0, 0]

@@ -11,7 +11,7 @@ import pytest
 
 from spark_export.errors import InvalidField
 from spark_export.writers.pdf import Imprint
-from spark_export.writers.pdf.logo import load_logo
+from spark_export.writers.pdf.artwork import load_logo
 
 from .conftest import MADE_AT, contents, opened, words
 

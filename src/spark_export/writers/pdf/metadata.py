@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from html import escape
 from importlib import resources
-from xml.sax.saxutils import escape
 
 from spark_export.writers.pdf.objects import ObjectFile, date_string, reference, text_string
 
@@ -127,7 +127,7 @@ def _property(name: str, text: str, array: str = "") -> Iterator[str]:
     """A property where there is something to say, as the only item of an array where its type is one."""
     if not text:
         return
-    value = escape(_clean(text), {"\r": "&#13;"})  # a parser would read a bare CR as a line feed
+    value = escape(_clean(text), quote=False).replace("\r", "&#13;")  # a parser would read a bare CR as a line feed
     if array:
         language = ' xml:lang="x-default"' if array == "Alt" else ""
         value = f"<rdf:{array}><rdf:li{language}>{value}</rdf:li></rdf:{array}>"
