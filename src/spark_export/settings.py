@@ -22,6 +22,8 @@ SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 """The one variable without the prefix: https://reproducible-builds.org/specs/source-date-epoch/."""
 MOST_EPOCH_SECONDS = 253_402_300_799
 """The end of the year 9999."""
+MOST_FONTS = 100
+"""A character's font is told by a byte."""
 MIB = 2**20
 
 KUBERNETES_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
@@ -70,7 +72,10 @@ class Settings(BaseSettings):
     fonts: Annotated[
         tuple[str, ...],
         NoDecode,
-        Field(description="Font files for PDFs, comma-separated, tried in order after Noto Sans; `x.ttc#1`."),
+        Field(
+            max_length=MOST_FONTS,
+            description="Font files for PDFs, comma-separated, tried in order after Noto Sans; `x.ttc#1`.",
+        ),
     ] = ()
     logo: Annotated[Path | None, Field(description="PNG or SVG file in the title block of PDFs.")] = None
     source_date_epoch: Annotated[

@@ -35,8 +35,9 @@ class Tally:
 
     def lack(self, characters: Counter[str]) -> None:
         """Take over the count of the characters that no font has."""
-        self.replaced_characters = characters.total()
-        most = sorted(characters.items(), key=lambda each: (-each[1], each[0]))[:LACKING_NAMED]
+        counts = dict(characters)  # at once: a kernel may be counting on
+        self.replaced_characters = sum(counts.values())
+        most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:LACKING_NAMED]
         self.lacking_characters = {f"U+{ord(character):04X}": count for character, count in most}
 
 

@@ -37,7 +37,6 @@ have a copy of theirs here."""
 
 LACKING, COMPLEX = 254, 255
 """Classes of characters that no font of a chain has, and of those that must be shaped."""
-MOST_FALLBACKS = 100
 
 CLASS_SHIFT, ADVANCE_MASK = 16, 0xFFFF
 
