@@ -16,7 +16,7 @@ from spark_export.writers.pdf.cells import CONTROLS_END, ELLIPSIS, REPLACEMENT, 
 from spark_export.writers.pdf.faces import ADVANCE_MASK, CLASS_SHIFT, COMPLEX, LACKING, Chain
 from spark_export.writers.pdf.fonts import STATIC_CODES, FontSubset
 from spark_export.writers.pdf.shaping import Shaper
-from spark_export.writers.pdf.strings import Positions, members, summed
+from spark_export.writers.pdf.strings import Positions, members, picked, summed
 
 MOST_LACKING_KINDS = 1000
 """Different lacking characters that are told apart; the rest are counted as `…`."""
@@ -84,7 +84,7 @@ class Charset:
     def measure(self, cells: Cells) -> Measured:
         """The cells' advances and classes."""
         if cells.ascii is not None:
-            taken = self._ascii_advances.take(pa.array(cells.characters))
+            taken = picked(self._ascii_advances, cells.characters)
             advances = np.frombuffer(taken.buffers()[1], np.uint16, len(taken))
             return Measured(cells, summed(advances))
         points = shown(cells.characters)

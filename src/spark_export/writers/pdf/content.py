@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from spark_export.writers.pdf.layout import Slot
 from spark_export.writers.pdf.objects import real, reals
-from spark_export.writers.pdf.strings import Typeset, concatenated, decimals
+from spark_export.writers.pdf.strings import Typeset, concatenated, decimals, picked
 
 Colour = tuple[float, float, float]
 
@@ -123,5 +122,5 @@ def _move_text(moves: int | npt.NDArray[np.int64]) -> Any:
     if least == most:
         return b")%d(" % -least
     if least >= 0 and most < TABLE_OF_MOVES:
-        return _table_of_moves().take(pa.array(moves))
+        return picked(_table_of_moves(), moves)
     return concatenated([b")", decimals(-moves), b"("])
