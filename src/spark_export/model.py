@@ -249,7 +249,7 @@ class PdfOptions(Frozen):
         theme: colours and heights.
         author, subject, keywords: what the document says of itself.
         language: BCP 47 tag of the document; the words of the page follow it where they are known (en, tr, de, fr, es).
-        accessible: tag the table for screen readers (PDF/UA-1); about three times the bytes.
+        accessible: tag the table for screen readers (PDF/UA-1); about four times the bytes.
     """
 
     title: Text | None = None
