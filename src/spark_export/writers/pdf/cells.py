@@ -22,6 +22,8 @@ CONTROLS_END = 0xA0
 SHOWN_CONTROLS = np.arange(CONTROLS_END, dtype=np.uint32)
 SHOWN_CONTROLS[:0x20] = SHOWN_CONTROLS[0x7F:] = ord(REPLACEMENT)
 SHOWN_CONTROLS[[point for point in SPACES if point < CONTROLS_END]] = ord(" ")
+SHOWN_BEYOND = {0x2028: ord(" "), 0x2029: ord(" "), 0xFFFE: ord(REPLACEMENT), 0xFFFF: ord(REPLACEMENT)}
+"""What shows in place of line and paragraph separators, and of what is no character."""
 
 
 @dataclass(frozen=True)

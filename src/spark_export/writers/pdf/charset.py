@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from spark_export.writers.pdf.cells import CONTROLS_END, ELLIPSIS, REPLACEMENT, SHOWN_CONTROLS, Cells
+from spark_export.writers.pdf.cells import CONTROLS_END, ELLIPSIS, SHOWN_BEYOND, SHOWN_CONTROLS, Cells
 from spark_export.writers.pdf.faces import ADVANCE_MASK, CLASS_SHIFT, COMPLEX, LACKING, Chain
 from spark_export.writers.pdf.fonts import STATIC_CODES, FontSubset
 from spark_export.writers.pdf.shaping import Shaper
@@ -140,12 +140,11 @@ class Charset:
 def shown(points: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """Code points with what shows in place of control characters."""
     controls = (points < CONTROLS_END) & ((points < 0x20) | (points > 0x7E))
-    separators = (points == 0x2028) | (points == 0x2029)
-    no_characters = (points == 0xFFFE) | (points == 0xFFFF)
-    if not (controls.any() or separators.any() or no_characters.any()):
+    beyond = [(points == point, seen) for point, seen in SHOWN_BEYOND.items()]
+    if not (controls.any() or any(found.any() for found, _ in beyond)):
         return points
     points = points.copy()
-    points[separators] = ord(" ")
-    points[no_characters] = ord(REPLACEMENT)
     points[controls] = SHOWN_CONTROLS[points[controls]]
+    for found, seen in beyond:
+        points[found] = seen
     return points

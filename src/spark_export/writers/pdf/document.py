@@ -72,10 +72,11 @@ class Document:
         """Everything after the last page."""
         file = self._file
         forms = list(self._pages.sheet.forms(self._pages.count))  # sets their text, so that the fonts are known
-        fonts = {subset.name: file.reserve() for subset in self._pages.typefaces.subsets}
+        subsets = self._pages.typefaces.subsets
+        fonts = {subset.name: file.reserve() for subset in subsets}
         code_map = file.reserve()
         yield code_map_object(file, code_map)
-        for subset in self._pages.typefaces.subsets:
+        for subset in subsets:
             yield from font_objects(file, fonts[subset.name], code_map, subset)
         images = {}
         if self._logo is not None:

@@ -16,13 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spark_export.writers.pdf.breaking import Ranges, break_lines, fit
-from spark_export.writers.pdf.cells import ELLIPSIS, SHOWN_CONTROLS, Cells, one_cell
+from spark_export.writers.pdf.cells import ELLIPSIS, SHOWN_BEYOND, SHOWN_CONTROLS, Cells, one_cell
 from spark_export.writers.pdf.charset import Charset, Measured
-from spark_export.writers.pdf.faces import (
-    EM,
-    LACKING,
-    Fonts,
-)
+from spark_export.writers.pdf.faces import EM, LACKING, Fonts
 from spark_export.writers.pdf.fonts import ELLIPSIS_CODE, STATIC_CODES, FontSubset, code_bytes
 from spark_export.writers.pdf.objects import real
 from spark_export.writers.pdf.shaping import LACKING as LACKING_GLYPH
@@ -42,7 +38,7 @@ SHAPED_KEPT = 4096
 BYTE_ORDER_MARK = "\ufeff"
 """No code may stand for it (ISO 14289-1 7.21.7)."""
 ASCII_CODES = bytes(STATIC_CODES[int(SHOWN_CONTROLS[point])] if point < 0x80 else 0 for point in range(256))
-SHOWN = dict(enumerate(SHOWN_CONTROLS.tolist())) | {0x2028: 0x20, 0x2029: 0x20, 0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}
+SHOWN = dict(enumerate(SHOWN_CONTROLS.tolist())) | SHOWN_BEYOND
 
 
 class Typesetter:
