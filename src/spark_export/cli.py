@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from spark_export import __version__
-from spark_export.api.app import create_app
+from spark_export.admission.gate import Gate
+from spark_export.api.app import create_app, create_ops_app
+from spark_export.api.protocol import bounded, drop_invalid_requests
 from spark_export.api.streaming import drop_broken_exports
 from spark_export.errors import SettingsError
-from spark_export.factory import Service, open_service
+from spark_export.factory import open_service
 from spark_export.logs import configure_logs
-from spark_export.settings import Settings, load_settings, variable_of
+from spark_export.memory import limit_malloc_arenas
+from spark_export.settings import Settings, is_loopback, load_settings, variable_of
 
 LOG = logging.getLogger("spark_export")
 
-M_ARENA_MAX = -8
-"""Parameter of glibc's mallopt(3)."""
-MALLOC_ARENAS = 2
-"""Peak memory of 10,000,000 rows as CSV: 227 to 233 MiB with two, 237 to 239 with an arena a thread (glibc's way)."""
-
+FLUSH_SECONDS = 1
+"""At the end, for answers other than exports: what is being refused, a scrape."""
 
 SWITCH_SECONDS = 0.0005
 """After which a thread gives up the interpreter lock that another waits for. Kernels give it up by themselves, so that
@@ -60,9 +60,10 @@ def serve(settings: Settings) -> None:
         SettingsError: the datasets file cannot be used.
     """
     configure_logs(settings.log_format, settings.log_level)
-    _limit_malloc_arenas()
+    limit_malloc_arenas()
     sys.setswitchinterval(SWITCH_SECONDS)
-    logging.getLogger("uvicorn.error").addFilter(drop_broken_exports)
+    for drop in (drop_broken_exports, drop_invalid_requests):
+        logging.getLogger("uvicorn.error").addFilter(drop)
     if settings.datasets is not None:
         # DuckDB knows relative names only against the working directory.
         os.chdir(settings.datasets.parent)
@@ -71,40 +72,71 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     async with open_service(settings) as service:
-        config = uvicorn.Config(
-            create_app(service),
-            host=settings.host,
-            port=settings.port,
-            http="httptools",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=settings.trusted_proxies is not None,
-            forwarded_allow_ips=settings.trusted_proxies,
-            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
-        )
-        server = Server(config)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(each, _stop, server, service)
+        servers = [_server(settings, create_app(service), settings.host, settings.port)]
         LOG.info("spark-export %s serves on http://%s:%d", __version__, settings.host, settings.port)
-        await server.serve()
+        if settings.ops_port is not None:
+            host = settings.ops_host or settings.host
+            servers.append(_server(settings, create_ops_app(service), host, settings.ops_port))
+            LOG.info("metrics and health are on http://%s:%d", host, settings.ops_port)
+        if not settings.has_keys:
+            LOG.log(
+                logging.INFO if is_loopback(settings.host) else logging.WARNING,
+                "no API keys: whoever reaches %s may export everything",
+                settings.host,
+            )
+        asked_to_stop = _stop_signals()
+        serving = [asyncio.create_task(server.serve()) for server in servers]
+        stopping = asyncio.create_task(asked_to_stop.wait())
+        await asyncio.wait({*serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await _drain(service.gate, settings.drain_seconds)
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
 
 
-def _limit_malloc_arenas() -> None:
-    """Keep the threads' freed memory in few places; where the C library is another one, nothing happens."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, MALLOC_ARENAS)
+def _server(settings: Settings, app: FastAPI, host: str, port: int) -> Server:
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=bounded(settings.max_connections),
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=FLUSH_SECONDS,
+    )
+    return Server(config)
 
 
-def _stop(server: Server, service: Service) -> None:
-    """Admit no more exports and let the running ones finish; asked again, do not wait for them."""
-    LOG.info("draining: %d exports run", service.gate.running)
-    service.gate.drain()
-    server.force_exit = server.should_exit
-    server.should_exit = True
+def _stop_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once, and so breaks what still runs."""
+    asked = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if asked.is_set():
+            LOG.warning("ended at once")
+            os._exit(128 + number)
+        asked.set()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, on_signal, each)
+    return asked
+
+
+async def _drain(gate: Gate, seconds: float) -> None:
+    """Admit no more exports, and let those that run finish in time; the server goes on answering meanwhile."""
+    LOG.info("draining: %d exports run", gate.running)
+    gate.drain()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await gate.until_idle()
+    if gate.running:
+        LOG.warning("DRAIN_SECONDS passed: %d exports are broken off", gate.running)
 
 
 def _parser() -> argparse.ArgumentParser:

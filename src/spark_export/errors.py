@@ -9,17 +9,22 @@
     │   ├── NotAcceptable            no format that Accept allows
     │   ├── UnsupportedMediaType     no source reads that media type
     │   ├── BodyTooLarge             over MAX_BODY_BYTES
-    │   ├── RowLimitExceeded         over MAX_ROWS
+    │   ├── BodyTooSlow              the body came slower than MIN_CLIENT_BYTES_PER_SECOND
+    │   ├── RowLimitExceeded         over MAX_ROWS, or over the key's own cap
     │   ├── Unencodable              the requested encoding cannot hold a character of the rows
-    │   └── Unauthorized             no known API key
+    │   ├── Unauthorized             no known API key
+    │   └── Forbidden                the key may not export that dataset
     ├── AdmissionError               retry later; `retry_after_seconds` says when
     │   ├── RateLimited              the caller's token bucket is empty
     │   ├── QueueFull                MAX_QUEUE exports wait already
     │   ├── QueueTimeout             no slot within QUEUE_TIMEOUT_SECONDS
+    │   ├── MemoryFull               the process is over MAX_MEMORY_BYTES
     │   └── Draining                 the service is shutting down
     ├── SourceError                  the rows could not be had
     │   └── SourceUnavailable        the store behind a dataset cannot be reached or read
     ├── WriterError                  the file could not be made of the rows
+    ├── SinkError                    the file could not be handed over
+    │   └── ClientTooSlow            the client read slower than MIN_CLIENT_BYTES_PER_SECOND
     └── DeadlineExceeded             EXPORT_TIMEOUT_SECONDS passed
 
 `detail` is for the caller and never holds a secret, a path or SQL; what an operator needs beyond it travels as the
@@ -29,22 +34,32 @@ table, in `api.problems`.
 
 from __future__ import annotations
 
+DETAIL_CHARACTERS = 1000
+FIELD_CHARACTERS = 200
+FIELDS_NAMED = 20
+"""An error may quote what a client sent; it goes into an answer, the log, and a receipt that is kept."""
+
 
 class ExportError(Exception):
     """An export that did not become a file.
 
     Attributes:
-        slug: stable, lower-case name of the kind of error: the problem type and the `reason` label of the metrics.
-        detail: one sentence for the caller.
+        slug: stable, lower-case name of the kind of error, with hyphens: the problem type.
+        reason: the same with underscores: in receipts, the log, and the `reason` label of the metrics.
+        detail: one sentence for the caller, cut where it is very long.
         field: path of the request field, or name of the setting, that must change, such as `where[0].value`.
     """
 
     slug = "internal"
+    reason = "internal"
+
+    def __init_subclass__(cls) -> None:
+        cls.reason = cls.slug.replace("-", "_")
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.field = field
+        self.detail = _cut(detail, DETAIL_CHARACTERS)
+        self.field = None if field is None else _cut(field, FIELD_CHARACTERS)
+        super().__init__(self.detail)
 
 
 class RequestError(ExportError):
@@ -65,14 +80,16 @@ class InvalidField(RequestError):
     Args:
         detail: what is wrong and what would be right.
         field: the field's path.
-        more: every further (field, detail) found in the same request.
+        more: every (field, detail) found in the same request, where there are several; the first of very many.
     """
 
     slug = "invalid-field"
 
     def __init__(self, detail: str, *, field: str, more: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail, field=field)
-        self.more = more
+        self.more = tuple(
+            (_cut(each, FIELD_CHARACTERS), _cut(text, DETAIL_CHARACTERS)) for each, text in more[:FIELDS_NAMED]
+        )
 
 
 class UnknownDataset(RequestError):
@@ -105,8 +122,14 @@ class BodyTooLarge(RequestError):
     slug = "body-too-large"
 
 
+class BodyTooSlow(RequestError):
+    """The body came slower than MIN_CLIENT_BYTES_PER_SECOND."""
+
+    slug = "body-too-slow"
+
+
 class RowLimitExceeded(RequestError):
-    """The export has more rows than MAX_ROWS."""
+    """The export has more rows than MAX_ROWS, or the key's own cap, allows."""
 
     slug = "row-limit"
 
@@ -121,6 +144,12 @@ class Unauthorized(RequestError):
     """The request carries no known API key."""
 
     slug = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The key may not export that dataset."""
+
+    slug = "forbidden"
 
 
 class AdmissionError(ExportError):
@@ -163,6 +192,12 @@ class QueueTimeout(AdmissionError):
     slug = "queue-timeout"
 
 
+class MemoryFull(AdmissionError):
+    """The process is over MAX_MEMORY_BYTES."""
+
+    slug = "memory-full"
+
+
 class Draining(AdmissionError):
     """The service is shutting down."""
 
@@ -187,21 +222,37 @@ class WriterError(ExportError):
     slug = "writer-failed"
 
 
+class SinkError(ExportError):
+    """The file could not be handed over."""
+
+    slug = "sink-failed"
+
+
+class ClientTooSlow(SinkError):
+    """The client read slower than MIN_CLIENT_BYTES_PER_SECOND."""
+
+    slug = "client-too-slow"
+
+
 class DeadlineExceeded(ExportError):
     """The export took longer than EXPORT_TIMEOUT_SECONDS."""
 
     slug = "deadline-exceeded"
 
 
-def error_slugs() -> tuple[str, ...]:
-    """The slugs of the whole tree: the closed set of reasons."""
+def error_reasons() -> tuple[str, ...]:
+    """The reasons of the whole tree: a closed set."""
     found: dict[str, None] = {}
     queue: list[type[ExportError]] = [ExportError]
     while queue:
         kind = queue.pop(0)
-        found[kind.slug] = None
+        found[kind.reason] = None
         queue.extend(kind.__subclasses__())
     return tuple(found)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 class SettingsError(Exception):

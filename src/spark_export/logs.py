@@ -9,7 +9,7 @@ import sys
 from typing import Literal
 
 PLAIN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
-SHOWN_IN_TEXT = ("export_id", "request_id", "caller", "format", "dataset")
+SHOWN_IN_TEXT = ("export_id", "request_id", "caller", "address", "format", "dataset", "asked")
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,7 +30,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record with its ids."""
-        ids = [f"{name}={value}" for name in SHOWN_IN_TEXT if (value := getattr(record, name, None)) is not None]
+        ids = [f"{name}={value}" for name in SHOWN_IN_TEXT if (value := getattr(record, name, None)) not in {None, ""}]
         line = " ".join([_time(record), record.levelname, record.getMessage(), *ids])
         line = line.translate(CONTROL_CHARACTERS)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line

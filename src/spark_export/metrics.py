@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import sys
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from spark_export import __version__
 from spark_export.admission.gate import Gate
-from spark_export.errors import error_slugs
-from spark_export.model import Format, Outcome, State
+from spark_export.errors import error_reasons
+from spark_export.memory import resident_bytes
+from spark_export.model import Format
+from spark_export.outcome import Outcome, State
 
 WINDOW_SECONDS = 300.0
 """Success rate and throughput look back so far: an alert's five minutes."""
@@ -111,9 +110,9 @@ class Metrics:
         for name in formats:
             for metric in (self._latency, self._bytes, self._rows, self._first_byte):
                 metric.labels(name)
-        for slug in error_slugs():
-            self._failures.labels(slug)
-            self._rejections.labels(slug)
+        for reason in error_reasons():
+            self._failures.labels(reason)
+            self._rejections.labels(reason)
 
     def wrote(self, file_format: Format, sent_bytes: int) -> None:
         """Count the bytes."""
@@ -174,13 +173,3 @@ class EndsWindow:
         while self._seconds and self._seconds[0][0] < self._clock() - WINDOW_SECONDS:
             self._seconds.popleft()
         return sum(each[1] for each in self._seconds), sum(each[2] for each in self._seconds)
-
-
-def resident_bytes() -> int:
-    """Resident set of this process; its peak where the kernel has no /proc."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""What a caller asks for and what came of it: the frozen request, and the outcome.
+"""What a caller asks for: the frozen request.
 
 The request is validated here once, at the edge; everything behind it trusts it. Rows never pass through these models.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 import zoneinfo
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +25,14 @@ MM_PT = 72 / 25.4
 """Points of a millimetre."""
 LEAST_PAGE_MM, MOST_PAGE_MM = 50, 5080
 """Two margins with room for a word between them; what ISO 32000-1 annex C recommends at most."""
+
+MOST_COLUMNS = 16_384
+"""As many as a spreadsheet has."""
+MOST_REPEATS = 10
+"""Of one column in a file: what a row takes in memory stays near what it takes in its source."""
+MOST_CONDITIONS = 100
+MOST_VALUES = 10_000
+"""Of one condition: they become as many bound parameters."""
 
 FILENAME_MAX_CHARACTERS = 200
 """With four bytes a character and an extension it still fits the 255 bytes that file systems allow, for all but
@@ -85,6 +92,8 @@ def _check_delimiter(character: str) -> str:
 def _check_scalars(value: Any) -> Any:
     """One scalar, or a list of them as a tuple; a union of types would answer a mistake with five complaints."""
     if isinstance(value, list | tuple):
+        if len(value) > MOST_VALUES:
+            raise ValueError(f"takes at most {MOST_VALUES} values")
         if not all(isinstance(each, str | int | float | bool) for each in value):
             raise ValueError("takes texts, numbers and booleans")
         return tuple(value)
@@ -103,6 +112,13 @@ def _check_params(values: dict[str, Any]) -> dict[str, Any]:
 def _spell_out(column: Any) -> Any:
     """A bare name is a column with nothing said about it."""
     return {"name": column} if isinstance(column, str) else column
+
+
+def _check_columns(columns: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
+    name, times = Counter(column.name for column in columns).most_common(1)[0]
+    if times > MOST_REPEATS:
+        raise ValueError(f"{name!r} is there {times} times; a column may be repeated {MOST_REPEATS} times")
+    return columns
 
 
 def _check_page_size(name: str) -> str:
@@ -258,7 +274,7 @@ class PdfOptions(Frozen):
     orientation: Literal["portrait", "landscape", "auto"] = "auto"
     font_size: FontSize = 8
     overflow: Literal["ellipsis", "wrap"] = "ellipsis"
-    totals: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    totals: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=MOST_COLUMNS)] = ()
     theme: PdfTheme = PdfTheme()
     author: Text | None = None
     subject: Text | None = None
@@ -283,6 +299,8 @@ class ExportRequest(Frozen):
         where: filters, joined by AND.
         order_by: columns, a leading `-` for descending; missing values last.
         limit: at most so many rows.
+        on_limit: what becomes of an export of more rows than its caller may have: `fail`, or `truncate` it there, which
+            the header `X-Export-Truncated` and the receipt say.
         filename: of the download; made of the dataset unless given.
         timezone: IANA name; timestamps with a zone are shown in it, in UTC unless given.
     """
@@ -294,71 +312,15 @@ class ExportRequest(Frozen):
         AfterValidator(_check_params),
         WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
     ] = Field(default_factory=dict)
-    columns: Annotated[tuple[Column, ...], Field(min_length=1)] | None = None
-    where: tuple[Condition, ...] = ()
-    order_by: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    columns: (
+        Annotated[tuple[Column, ...], Field(min_length=1, max_length=MOST_COLUMNS), AfterValidator(_check_columns)]
+        | None
+    ) = None
+    where: Annotated[tuple[Condition, ...], Field(max_length=MOST_CONDITIONS)] = ()
+    order_by: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=MOST_CONDITIONS)] = ()
     limit: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    on_limit: Literal["fail", "truncate"] = "fail"
     filename: Annotated[str, Field(max_length=FILENAME_MAX_CHARACTERS), AfterValidator(_check_filename)] | None = None
     timezone: Timezone = "UTC"
     csv: CsvOptions = CsvOptions()
     pdf: PdfOptions = PdfOptions()
-
-
-class State(StrEnum):
-    """How an export ended."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    """The client left, or the service was stopped."""
-    REJECTED = "rejected"
-    """Not admitted: rate limit, queue, draining."""
-    INVALID = "invalid"
-    """The request could not be served as it was."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one export: the receipt, the log line and the metrics are made of it.
-
-    Attributes:
-        export_id: made here, unguessable.
-        request_id: the caller's or made here.
-        caller: who asked: a key's name, else an address.
-        format: of the file, None where the request did not get so far.
-        dataset: name of the rows, None for rows in the body.
-        state: how it ended.
-        reason: slug of the error; None for a completed export.
-        detail: sentence for the caller; None for a completed export.
-        rows: read from the source.
-        bytes: of the file, before any content coding.
-        sent_bytes: handed to the client, after content coding.
-        sha256: of the file, hexadecimal; None unless completed.
-        started_at: when the request came, seconds since the epoch.
-        queued_seconds: waited for a slot.
-        first_byte_seconds: from the request to the first byte; None if there was none.
-        seconds: from the request to the end.
-        escaped_cells: texts that the formula guard changed.
-        replaced_characters: characters that the encoding could not hold, or no font of a PDF has.
-        lacking_characters: the most frequent of those that no font has, and how often each was met.
-    """
-
-    export_id: str
-    request_id: str
-    caller: str
-    format: Format | None
-    dataset: str | None
-    state: State
-    started_at: float
-    reason: str | None = None
-    detail: str | None = None
-    rows: int = 0
-    bytes: int = 0
-    sent_bytes: int = 0
-    sha256: str | None = None
-    queued_seconds: float = 0.0
-    first_byte_seconds: float | None = None
-    seconds: float = 0.0
-    escaped_cells: int = 0
-    replaced_characters: int = 0
-    lacking_characters: Mapping[str, int] = field(default_factory=dict)

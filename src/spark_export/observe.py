@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 
-from spark_export.model import Format, Outcome, State
+from spark_export.model import Format
+from spark_export.outcome import Outcome, State
 
 LOG = logging.getLogger("spark_export")
 
@@ -40,7 +41,7 @@ class Observers:
 
 
 class LogObserver:
-    """One log line an export; no cell values."""
+    """One log line an export, which is the audit: who, what, by which filters, how much, what came of it; no cells."""
 
     def wrote(self, file_format: Format, sent_bytes: int) -> None:
         """Say nothing: a line a chunk helps nobody."""

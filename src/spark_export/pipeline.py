@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from spark_export.access import Caller
 from spark_export.admission.bucket import Quota, RateLimiter
 from spark_export.admission.gate import Gate
 from spark_export.errors import (
@@ -29,19 +30,14 @@ from spark_export.errors import (
     RequestError,
     RowLimitExceeded,
 )
-from spark_export.model import ExportRequest, Format, Outcome, State
+from spark_export.model import ExportRequest, Format
 from spark_export.observe import Observer
+from spark_export.outcome import Outcome, State, asked_of
+from spark_export.pieces import cut
 from spark_export.sources.base import Source, Table
 from spark_export.sources.selection import Selection
 from spark_export.writers.base import Chunk, Tally, Writer
 from spark_export.writers.compression import compress
-
-BATCH_ROWS_MOST = 16_384
-BATCH_BYTES_MOST = 4 * 2**20
-"""A source may hand over bigger batches; they are cut (without a copy), so that memory is bounded by construction."""
-
-FIRST_ROWS = 1000
-"""Of the first batch a part goes ahead, so that the first byte does not wait for 16,384 rows: 10 to 20 ms earlier."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Job:
 
     Attributes:
         export_id, request_id: for the receipt and the log.
-        caller: whose token it takes.
+        caller: whose token it takes, and whose bounds hold.
         request: what to make.
         file_format: decided from the request and what the client accepts.
         table: where the rows come from; called after admission, so that nothing is prepared for a rejected export.
@@ -59,7 +55,7 @@ class Job:
 
     export_id: str
     request_id: str
-    caller: str
+    caller: Caller
     request: ExportRequest
     file_format: Format
     table: Callable[[], Table]
@@ -73,6 +69,7 @@ class Progress:
     started_at: float
     began: float
     rows: int = 0
+    truncated: bool = False
     bytes: int = 0
     sent_bytes: int = 0
     queued_seconds: float = 0.0
@@ -90,6 +87,7 @@ class Export:
         media_type: of the file.
         quota: where the caller stands, None without a limit.
         coding: content coding of the body, None for the file as it is.
+        truncated: whether rows will be left out at the caller's cap; None where it did not ask for that.
         body: the bytes to send.
     """
 
@@ -97,6 +95,7 @@ class Export:
     media_type: str
     quota: Quota | None
     coding: str | None
+    truncated: bool | None
     body: AsyncGenerator[Chunk, None]
 
 
@@ -121,7 +120,7 @@ class Exporter:
         make_writer: the writer for a request and the schema of its rows.
         observer: told of every byte and every end.
         threads: where content codings are made.
-        max_rows: of one export, None for any number.
+        max_rows: of one export whose caller has no cap of its own, None for any number.
         timeout_seconds: of one export from its slot to its last byte, None for any time.
         clocks: time.
     """
@@ -167,24 +166,25 @@ class Exporter:
 
     async def _enter(self, job: Job, progress: Progress, stack: AsyncExitStack) -> Export:
         quota = self._take_token(job)
-        await stack.enter_async_context(self._gate.open_slot())
+        await stack.enter_async_context(self._gate.open_slot(job.caller.name))
         progress.queued_seconds = self._clocks.monotonic() - progress.began
         await stack.enter_async_context(_open_deadline(self._timeout_seconds))
-        selection = Selection.from_request(job.request)
+        selection = Selection.from_request(job.request, job.caller.columns.get(job.request.dataset or ""))
         source = await stack.enter_async_context(job.table().open(selection))
-        self._check_total(source)
+        cap = job.caller.max_rows or self._max_rows
+        truncated = await self._check_total(job, selection, source, cap)
         writer = progress.writer = self._make_writer(job, source.schema)
         # Pages are deflated already: a second time costs and gains nothing.
         coding = job.coding if job.file_format is Format.CSV else None
-        rows = await stack.enter_async_context(aclosing(self._rows(source, progress)))
+        rows = await stack.enter_async_context(aclosing(_rows(source, cap, truncated, progress)))
         file = await stack.enter_async_context(aclosing(_file(writer.write(rows), progress)))
         coded = await stack.enter_async_context(aclosing(compress(file, coding, self._threads)))
         first = await anext(coded, b"")
         body = await stack.enter_async_context(aclosing(self._body(first, coded, job, progress)))
-        return Export(job, writer.media_type, quota, coding, body)
+        return Export(job, writer.media_type, quota, coding, truncated, body)
 
     def _take_token(self, job: Job) -> Quota | None:
-        quota = self._limiter.try_take(job.caller, self._clocks.monotonic())
+        quota = self._limiter.try_take(job.caller.name, self._clocks.monotonic(), job.caller.rate)
         if quota is not None and not quota.allowed:
             raise RateLimited(
                 f"more than {quota.limit} exports at once, or than RATE_PER_SECOND allows in the long run",
@@ -194,23 +194,15 @@ class Exporter:
             )
         return quota
 
-    def _check_total(self, source: Source) -> None:
-        if self._max_rows is not None and source.total_rows is not None and source.total_rows > self._max_rows:
-            raise self._row_limit()
-
-    def _row_limit(self) -> RowLimitExceeded:
-        return RowLimitExceeded(f"the export has more than {self._max_rows} rows, which MAX_ROWS allows", field="limit")
-
-    async def _rows(self, source: Source, progress: Progress) -> AsyncGenerator[Any, None]:
-        """The source's batches, cut to size, counted, and capped: a cap breaks the export, it never cuts it short."""
-        async with aclosing(source.batches()) as batches:
-            async for batch in batches:
-                progress.rows += len(batch)
-                if self._max_rows is not None and progress.rows > self._max_rows:
-                    raise self._row_limit()
-                first = progress.rows == len(batch)
-                for part in cut(batch, FIRST_ROWS if first else 0):
-                    yield part
+    async def _check_total(self, job: Job, selection: Selection, source: Source, cap: int | None) -> bool | None:
+        """Whether the export will be truncated; None where its caller did not ask for that, or has no cap."""
+        if cap is None:
+            return None
+        if job.request.on_limit == "truncate":
+            return await _exceeds(job, selection, source, cap)
+        if source.total_rows is not None and source.total_rows > cap:
+            raise row_limit(cap)
+        return None
 
     async def _body(
         self, first: Chunk, rest: AsyncIterator[Chunk], job: Job, progress: Progress
@@ -232,14 +224,17 @@ class Exporter:
         return Outcome(
             export_id=job.export_id,
             request_id=job.request_id,
-            caller=job.caller,
+            caller=job.caller.name,
+            address=job.caller.address,
             format=job.file_format,
             dataset=job.request.dataset,
+            asked=asked_of(job.request),
             state=_state(progress, error),
             started_at=progress.started_at,
             reason=_reason(error),
             detail=error.detail if isinstance(error, ExportError) else None,
             rows=progress.rows,
+            truncated=progress.truncated,
             bytes=progress.bytes,
             sent_bytes=progress.sent_bytes,
             sha256=progress.digest.hexdigest() if error is None else None,
@@ -269,6 +264,49 @@ async def _open_deadline(seconds: float | None) -> AsyncIterator[None]:
         raise DeadlineExceeded(f"the export took longer than {seconds:g} s", field="EXPORT_TIMEOUT_SECONDS") from None
 
 
+async def _exceeds(job: Job, selection: Selection, source: Source, cap: int) -> bool:
+    """Whether the source has more rows than the cap; where it does not know, one column of them is read and counted."""
+    if source.total_rows is not None:
+        return source.total_rows > cap
+    most = cap + 1 if selection.limit is None else min(cap + 1, selection.limit)
+    counting = replace(selection, columns=(source.schema.names[0],), order_by=(), limit=most)
+    rows = 0
+    async with job.table().open(counting) as counted, aclosing(counted.batches()) as batches:
+        async for batch in batches:
+            rows += len(batch)
+    return rows > cap
+
+
+async def _rows(
+    source: Source, cap: int | None, truncated: bool | None, progress: Progress
+) -> AsyncGenerator[Any, None]:
+    """The source's batches, cut to size, counted, and capped: unless it was announced, a cap breaks the export.
+
+    Raises:
+        RowLimitExceeded: there are more rows than the cap.
+    """
+    async with aclosing(source.batches()) as batches:
+        async for batch in batches:
+            left = len(batch) if cap is None else min(len(batch), cap - progress.rows)
+            if cap is not None and left < len(batch) and not truncated:
+                raise row_limit(cap)
+            progress.truncated = left < len(batch)
+            before, progress.rows = progress.rows, progress.rows + left
+            for piece in cut(batch.slice(0, left), before) if left else ():
+                yield piece
+            if progress.truncated:
+                return
+
+
+def row_limit(cap: int) -> RowLimitExceeded:
+    """What a caller is told whose export is too long."""
+    return RowLimitExceeded(
+        f"the export has more than the {cap} rows that one may have; filter it, or let it be cut by "
+        '`"on_limit": "truncate"`',
+        field="limit",
+    )
+
+
 async def _file(chunks: AsyncGenerator[Chunk, None], progress: Progress) -> AsyncGenerator[Chunk, None]:
     """The file's bytes, counted and digested on their way."""
     async with aclosing(chunks):
@@ -276,21 +314,6 @@ async def _file(chunks: AsyncGenerator[Chunk, None], progress: Progress) -> Asyn
             progress.bytes += len(chunk)
             progress.digest.update(chunk)
             yield chunk
-
-
-def cut(batch: Any, first_rows: int = 0) -> Iterator[Any]:
-    """The batch in slices of bounded rows and bytes, without a copy; the first of `first_rows` where they are given."""
-    if 0 < first_rows < len(batch):
-        yield from cut(batch.slice(0, first_rows))
-        batch = batch.slice(first_rows)
-    rows = len(batch)
-    by_bytes = rows * BATCH_BYTES_MOST // max(batch.nbytes, 1)
-    step = max(1, min(BATCH_ROWS_MOST, by_bytes))
-    if step >= rows:
-        yield batch
-        return
-    for start in range(0, rows, step):
-        yield batch.slice(start, step)
 
 
 def _state(progress: Progress, error: BaseException | None) -> State:
@@ -310,5 +333,5 @@ def _reason(error: BaseException | None) -> str | None:
     if error is None:
         return None
     if isinstance(error, ExportError):
-        return error.slug
-    return "cancelled" if isinstance(error, asyncio.CancelledError | GeneratorExit) else ExportError.slug
+        return error.reason
+    return "cancelled" if isinstance(error, asyncio.CancelledError | GeneratorExit) else ExportError.reason

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import islice
 
-from spark_export.model import Format, Outcome
+from spark_export.errors import Unauthorized
+from spark_export.model import Format
+from spark_export.outcome import Outcome
 
 
 class Receipts:
     """Keeps the latest outcomes.
 
     Args:
-        capacity: most outcomes kept, about 1 kB each; the oldest goes first.
+        capacity: most outcomes kept, 1 to 3 kB each; the oldest goes first.
+        seconds: how long one is kept.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, seconds: float, clock: Callable[[], float]) -> None:
         self._capacity = capacity
-        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._seconds = seconds
+        self._clock = clock
+        self._outcomes: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Receipts {len(self._outcomes)}/{self._capacity}>"
@@ -26,16 +33,28 @@ class Receipts:
         """Keep nothing: a receipt states an end."""
 
     def finished(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        self._outcomes[outcome.export_id] = outcome
-        while len(self._outcomes) > self._capacity:
+        """Keep the outcome; but who has no key cannot read one, and must not displace those of others."""
+        if outcome.reason == Unauthorized.reason:
+            return
+        self._outcomes[outcome.export_id] = (self._clock(), outcome)
+        if len(self._outcomes) > self._capacity:
             self._outcomes.popitem(last=False)
+        self._forget()
 
     def get(self, export_id: str) -> Outcome | None:
-        """The export's outcome, None while it runs, where it is unknown, and after it was displaced."""
-        return self._outcomes.get(export_id)
+        """The export's outcome, None while it runs, where it is unknown, and after it was displaced or forgotten."""
+        self._forget()
+        found = self._outcomes.get(export_id)
+        return None if found is None else found[1]
 
     def latest(self, caller: str, count: int) -> list[Outcome]:
         """At most `count` outcomes of the caller's, newest first."""
-        own = (outcome for outcome in reversed(self._outcomes.values()) if outcome.caller == caller)
+        self._forget()
+        own = (outcome for _, outcome in reversed(self._outcomes.values()) if outcome.caller == caller)
         return list(islice(own, count))
+
+    def _forget(self) -> None:
+        """Drop what is too old: the first ones, as they stand in the order of their ends."""
+        oldest = self._clock() - self._seconds
+        while self._outcomes and next(iter(self._outcomes.values()))[0] < oldest:
+            self._outcomes.popitem(last=False)

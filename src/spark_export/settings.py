@@ -5,17 +5,20 @@ None (an empty variable) means unlimited; 0 never does.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from spark_export.errors import SettingsError
+from spark_export.memory import container_limit_bytes
 
 PREFIX = "SPARK_EXPORT_"
 SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
@@ -28,6 +31,15 @@ MIB = 2**20
 
 KUBERNETES_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 """Kubernetes sets these in every pod beside a Service named spark-export."""
+
+
+class Strict(BaseModel):
+    """A table of a configuration file, without room for a misspelt key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+StrictModel = TypeVar("StrictModel", bound=Strict)
 
 
 class Settings(BaseSettings):
@@ -43,7 +55,17 @@ class Settings(BaseSettings):
     api_keys: Annotated[
         dict[str, SecretStr] | None,
         NoDecode,
-        Field(description="`name=key,name=key`: who may export. Without it anyone who reaches the port may."),
+        Field(description="`name=key,name=key`: who may export everything; a key may be `sha256:` and its hash."),
+    ] = None
+    api_keys_file: Annotated[
+        Path | None, Field(description="TOML file of keys, each with its datasets, columns, row cap and rate.")
+    ] = None
+    allow_anonymous: Annotated[
+        bool, Field(description="Serve anyone who reaches an address other than loopback, where there are no keys.")
+    ] = False
+    ops_host: Annotated[str | None, Field(description="Address of OPS_PORT; HOST unless given.")] = None
+    ops_port: Annotated[
+        int | None, Field(ge=0, le=65535, description="Port of metrics and health alone, which PORT then has not.")
     ] = None
     trusted_proxies: Annotated[
         str | None, Field(description="Addresses or networks, comma-separated, whose X-Forwarded-For is believed.")
@@ -52,6 +74,11 @@ class Settings(BaseSettings):
     max_concurrent: Annotated[int, Field(ge=1, description="Exports that run at once.")] = 4
     max_queue: Annotated[int, Field(ge=0, description="Exports that may wait for a slot; more get 503.")] = 64
     queue_timeout_seconds: Annotated[float, Field(gt=0, description="Longest wait for a slot, then 503.")] = 30
+    max_memory_bytes: Annotated[
+        int | None,
+        Field(ge=256 * MIB, description="Resident memory beyond which no export begins: it waits, or gets 503."),
+    ] = Field(default_factory=container_limit_bytes)
+    max_connections: Annotated[int, Field(ge=10, description="Open connections; more get 503 at once.")] = 2048
     rate_per_second: Annotated[
         float | None, Field(gt=0, description="Exports a caller may start each second; more get 429.")
     ] = None
@@ -59,15 +86,19 @@ class Settings(BaseSettings):
         20
     )
 
-    max_rows: Annotated[int | None, Field(ge=1, description="Most rows of one export; over it the export fails.")] = (
-        None
-    )
+    max_rows: Annotated[
+        int | None, Field(ge=1, description="Most rows of one export; over it the export fails, or is cut if it asks.")
+    ] = None
     max_body_bytes: Annotated[int | None, Field(ge=1, description="Largest request body; over it 413.")] = 64 * MIB
     export_timeout_seconds: Annotated[
         float | None, Field(gt=0, description="Longest time of one export, from its slot to its last byte.")
     ] = None
+    min_client_bytes_per_second: Annotated[
+        int | None, Field(ge=1, description="Least speed of a client; who is slower for 30 s is cut off.")
+    ] = 500
     drain_seconds: Annotated[float, Field(gt=0, description="How long running exports may finish after SIGTERM.")] = 30
-    receipts_kept: Annotated[int, Field(ge=1, description="Receipts kept in memory, the latest first.")] = 10_000
+    receipts_kept: Annotated[int, Field(ge=1, description="Receipts kept in memory; the oldest goes first.")] = 10_000
+    receipts_seconds: Annotated[float, Field(gt=0, description="How long a receipt is kept.")] = 86_400
 
     fonts: Annotated[
         tuple[str, ...],
@@ -113,9 +144,9 @@ class Settings(BaseSettings):
         service_link = isinstance(value, str) and value.startswith("tcp://")
         return cls.model_fields["port"].default if service_link else value
 
-    @field_validator("datasets")
+    @field_validator("datasets", "api_keys_file")
     @classmethod
-    def _datasets_is_a_file(cls, path: Path | None) -> Path | None:
+    def _is_a_file(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
             raise ValueError(f"no file {str(path)!r}")
         return path.resolve() if path is not None else None
@@ -153,6 +184,45 @@ class Settings(BaseSettings):
             raise ValueError("must read name=key,name=key with different names")
         return {name.strip(): key for name, _, key in pairs}
 
+    @model_validator(mode="after")
+    def _nobody_comes_in_unasked(self) -> Self:
+        """Whoever serves everyone on every network has said so."""
+        if self.has_keys or self.allow_anonymous or is_loopback(self.host):
+            return self
+        raise ValueError(
+            f"HOST {self.host} can be reached from elsewhere: give API_KEYS, or ALLOW_ANONYMOUS=true to serve anyone"
+        )
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether a caller needs a key."""
+        return self.api_keys is not None or self.api_keys_file is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_toml(path: Path, model: type[StrictModel]) -> StrictModel:
+    """A configuration file.
+
+    Raises:
+        SettingsError: it cannot be read, is no TOML, or a key in it cannot be used; the message names the key, and no
+            value, which may be a secret.
+    """
+    try:
+        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path.name}: {error}") from None
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        problems = [f"{'.'.join(map(str, each['loc']))}: {_message(each['msg'])}" for each in found]
+        raise SettingsError("; ".join(f"{path.name}: {problem}" for problem in problems)) from None
+
 
 def load_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """Settings from the environment, with `given` before it.
@@ -180,6 +250,10 @@ def variable_of(name: str) -> str:
 def _problems(error: ValidationError) -> list[str]:
     found = []
     for each in error.errors(include_input=False, include_url=False):
-        name = variable_of(str(each["loc"][0])) if each["loc"] else "settings"
-        found.append(f"{name}: {each['msg'].removeprefix('Value error, ')}")
+        name = variable_of(str(each["loc"][0])) if each["loc"] else variable_of("allow_anonymous")
+        found.append(f"{name}: {_message(each['msg'])}")
     return found
+
+
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")

@@ -29,7 +29,7 @@ def test_a_caller_over_its_rate_gets_429(start: Start) -> None:
     assert refused.headers["ratelimit"].startswith('"default";r=0;t=')
     assert 90 <= int(refused.headers["retry-after"]) <= 100
     assert refused.json()["type"].endswith("#quota-exceeded")
-    assert server.metric('spark_export_rejections_total{reason="quota-exceeded"}') == 1
+    assert server.metric('spark_export_rejections_total{reason="quota_exceeded"}') == 1
     assert server.metric("export_success_rate") == 1
 
 
@@ -103,8 +103,8 @@ def test_an_export_past_its_deadline_breaks(start: Start, data: Path) -> None:
         ["curl", "-sS", "-o", "/dev/null", server.url + "/export?dataset=endless"], capture_output=True
     )
     assert late.returncode == 18
-    assert server.get("/exports").json()[0]["reason"] == "deadline-exceeded"
-    assert server.metric('export_fail_total{reason="deadline-exceeded"}') == 2
+    assert server.get("/exports").json()[0]["reason"] == "deadline_exceeded"
+    assert server.metric('export_fail_total{reason="deadline_exceeded"}') == 2
 
 
 def test_metrics_move_by_what_was_exported(start: Start) -> None:

@@ -150,7 +150,7 @@ def test_a_source_that_fails_later_breaks_the_connection(server: Server) -> None
         line.partition(": ")[2] for line in run.stdout.decode().splitlines() if line.lower().startswith("x-export-id")
     )
     receipt = server.get(f"/exports/{export_id}").json()
-    assert (receipt["state"], receipt["reason"], receipt["sha256"]) == ("failed", "source-failed", None)
+    assert (receipt["state"], receipt["reason"], receipt["sha256"]) == ("failed", "source_failed", None)
     with pytest.raises(httpx.RemoteProtocolError):
         server.get("/export?dataset=late")
     assert "Traceback" not in server.log.read_text()

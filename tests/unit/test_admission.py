@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_export.admission.bucket import Quota, RateLimiter
+from spark_export.admission.bucket import Quota, Rate, RateLimiter
 from spark_export.admission.gate import Gate
 from spark_export.errors import Draining, QueueFull, QueueTimeout
 
@@ -29,7 +29,7 @@ def take(limiter: RateLimiter, caller: str, now: float) -> Quota:
 )
 def test_bucket_bound(rate: float, burst: int, gaps: list[float]) -> None:
     """In no window are more requests allowed than the burst and what the rate adds in it."""
-    limiter = RateLimiter(rate, burst)
+    limiter = RateLimiter(Rate(rate, burst))
     now, allowed = 0.0, []
     for gap in gaps:
         now += gap
@@ -43,7 +43,7 @@ def test_bucket_bound(rate: float, burst: int, gaps: list[float]) -> None:
 @given(st.floats(0.01, 100), st.integers(1, 50), st.lists(st.floats(0, 0.5), max_size=80))
 def test_bucket_reset(rate: float, burst: int, gaps: list[float]) -> None:
     """Whoever is refused and waits for `reset_seconds` is allowed."""
-    limiter = RateLimiter(rate, burst)
+    limiter = RateLimiter(Rate(rate, burst))
     now = 0.0
     quota = take(limiter, "a", now)
     for gap in gaps:
@@ -56,7 +56,7 @@ def test_bucket_reset(rate: float, burst: int, gaps: list[float]) -> None:
 
 def test_bucket_numbers() -> None:
     """A quota says what is left, of how many, in what window."""
-    limiter = RateLimiter(0.5, 3)
+    limiter = RateLimiter(Rate(0.5, 3))
     assert take(limiter, "a", 0.0) == Quota(True, 3, 2, 6, 2)
     assert take(limiter, "a", 0.0) == Quota(True, 3, 1, 6, 4)
     assert take(limiter, "a", 0.0) == Quota(True, 3, 0, 6, 2)
@@ -67,18 +67,18 @@ def test_bucket_numbers() -> None:
 
 def test_buckets_are_apart() -> None:
     """One caller's requests take nothing from another's."""
-    limiter = RateLimiter(1, 1)
+    limiter = RateLimiter(Rate(1, 1))
     assert [take(limiter, caller, 0.0).allowed for caller in "aabb"] == [True, False, True, False]
 
 
 def test_no_rate_no_limit() -> None:
     """Without a rate there is no quota."""
-    assert RateLimiter(None, 1).try_take("a", 0.0) is None
+    assert RateLimiter(None).try_take("a", 0.0) is None
 
 
 def test_bucket_memory() -> None:
     """Of more callers than are kept, the one away longest is forgotten, the others are not."""
-    limiter = RateLimiter(1e-9, 1, callers_kept=2)
+    limiter = RateLimiter(Rate(1e-9, 1), callers_kept=2)
     assert [take(limiter, caller, 0.0).allowed for caller in "ababcbca"] == [
         True, True, False, False, True, False, False, True]  # fmt: skip
 
@@ -110,7 +110,7 @@ class Guests:
             self.tasks[name] = asyncio.create_task(self._stay(name))
 
     async def _stay(self, name: int) -> None:
-        async with self.gate.open_slot():
+        async with self.gate.open_slot("a"):
             self.entered.append(name)
             await self.ends[name].wait()
 
@@ -183,7 +183,7 @@ def test_queue_full() -> None:
         crowd.come(1, 2, 3)
         await settle()
         with pytest.raises(QueueFull) as caught:
-            async with crowd.gate.open_slot():
+            async with crowd.gate.open_slot("a"):
                 pass
         assert (caught.value.field, crowd.gate.running, crowd.gate.waiting) == ("MAX_QUEUE", 1, 2)
         await crowd.everyone_home()
@@ -224,9 +224,9 @@ def test_timeout_is_for_waiting_only() -> None:
 
     async def play() -> None:
         gate = Gate(1, 1, 0.001, Clock())
-        async with gate.open_slot():
+        async with gate.open_slot("a"):
             with pytest.raises(QueueTimeout):
-                async with gate.open_slot():
+                async with gate.open_slot("a"):
                     pass
             await settle()
         assert gate.running == 0
@@ -259,7 +259,7 @@ def test_cancelled_at_the_hand_over(*, leaves_first: bool) -> None:
     async def play() -> None:
         crowd = guests(slots=1, queue=2)
         gate = crowd.gate
-        slot = gate.open_slot()
+        slot = gate.open_slot("a")
         await slot.__aenter__()
         crowd.come(2, 3)
         await settle()
@@ -283,7 +283,7 @@ def test_failure_gives_the_slot_back() -> None:
         gate = Gate(1, 0, 1.0, Clock())
         for _ in range(3):
             with pytest.raises(KeyError):
-                async with gate.open_slot():
+                async with gate.open_slot("a"):
                     raise KeyError
         assert gate.running == 0
 
@@ -312,7 +312,7 @@ def test_release_while_draining() -> None:
 
     async def play() -> None:
         crowd = guests()
-        slot = crowd.gate.open_slot()
+        slot = crowd.gate.open_slot("a")
         await slot.__aenter__()
         crowd.come(2, 3)
         await settle()

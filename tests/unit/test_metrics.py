@@ -8,9 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from spark_export.admission.gate import Gate
-from spark_export.errors import error_slugs
+from spark_export.errors import error_reasons
 from spark_export.metrics import WINDOW_SECONDS, Metrics
-from spark_export.model import Format, Outcome, State
+from spark_export.model import Format
+from spark_export.outcome import Outcome, State
 
 NINE = {
     "export_requests": "counter",
@@ -59,7 +60,9 @@ class Board:
 
     def finish(self, state: State, reason: str | None = None, *, file_format: Format | None = Format.CSV) -> None:
         """An export ends now."""
-        self.metrics.finished(Outcome("e", "r", "c", file_format, None, state, 0.0, reason, rows=7, seconds=0.02))
+        self.metrics.finished(
+            Outcome("e", "r", "c", "::1", file_format, None, "", state, 0.0, reason, rows=7, seconds=0.02)
+        )
 
 
 @pytest.fixture
@@ -83,8 +86,8 @@ def test_initialised(board: Board) -> None:
             assert board.value("export_requests_total", format=file_format, outcome=state.value) == 0
         assert board.value("export_latency_ms_count", format=file_format) == 0
         assert board.value("export_bytes_total", format=file_format) == 0
-    for slug in error_slugs():
-        assert board.value("export_fail_total", reason=slug) == 0
+    for reason in error_reasons():
+        assert board.value("export_fail_total", reason=reason) == 0
     assert board.value("export_success_rate") == 1
     assert board.value("export_throughput_ops_per_sec") == 0
 
@@ -93,9 +96,9 @@ def test_labels_are_closed(board: Board) -> None:
     """No end of an export makes a series that was not there before."""
     before = set(board.samples())
     board.metrics.wrote(Format.PDF, 10)
-    for slug in error_slugs():
+    for reason in error_reasons():
         for state in (State.FAILED, State.REJECTED, State.INVALID):
-            board.finish(state, slug)
+            board.finish(state, reason)
     for state in (State.COMPLETED, State.CANCELLED):
         board.finish(state)
     board.finish(State.INVALID, "unknown-dataset", file_format=None)
@@ -107,10 +110,10 @@ def test_counts(board: Board) -> None:
     board.metrics.wrote(Format.PDF, 10)
     board.metrics.wrote(Format.PDF, 5)
     board.finish(State.COMPLETED, file_format=Format.PDF)
-    board.finish(State.FAILED, "source-failed")
+    board.finish(State.FAILED, "source_failed")
     assert board.value("export_bytes_total", format="pdf") == 15
     assert board.value("export_requests_total", format="pdf", outcome="completed") == 1
-    assert board.value("export_fail_total", reason="source-failed") == 1
+    assert board.value("export_fail_total", reason="source_failed") == 1
     assert board.value("export_latency_ms_count", format="pdf") == 1
     assert board.value("export_latency_ms_sum", format="pdf") == pytest.approx(20)
     assert board.value("export_latency_ms_count", format="csv") == 0

@@ -12,10 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from spark_export.admission.bucket import RateLimiter
+from spark_export.access import Caller
+from spark_export.admission.bucket import Rate, RateLimiter
 from spark_export.admission.gate import Gate
 from spark_export.errors import (
     DeadlineExceeded,
@@ -26,8 +25,9 @@ from spark_export.errors import (
     RowLimitExceeded,
     SourceError,
 )
-from spark_export.model import CsvOptions, ExportRequest, Format, Outcome, State
-from spark_export.pipeline import BATCH_BYTES_MOST, BATCH_ROWS_MOST, Clocks, Exporter, Job, cut
+from spark_export.model import CsvOptions, ExportRequest, Format
+from spark_export.outcome import Outcome, State
+from spark_export.pipeline import Clocks, Exporter, Job
 from spark_export.sources.selection import Selection
 from spark_export.text import Encoder
 from spark_export.writers.csv import CsvWriter, Dialect
@@ -80,7 +80,7 @@ class Desk:
     """An exporter, what it told, and the gate that it goes through."""
 
     threads: ThreadPoolExecutor
-    limiter: RateLimiter = field(default_factory=lambda: RateLimiter(None, 1))
+    limiter: RateLimiter = field(default_factory=lambda: RateLimiter(None))
     gate: Gate = field(default_factory=lambda: Gate(1, 0, 1.0, lambda: 0.0))
     max_rows: int | None = None
     timeout_seconds: float | None = None
@@ -108,7 +108,7 @@ class Desk:
 
     async def export(self, table: ListTable, most_chunks: int | None = None, coding: str | None = None) -> bytes:
         """The export's bytes, or those of its first chunks."""
-        job = Job("e1", "r1", "me", ExportRequest(dataset="d"), Format.CSV, lambda: table, coding)
+        job = Job("e1", "r1", Caller("me"), ExportRequest(dataset="d"), Format.CSV, lambda: table, coding)
         data = b""
         async with self.exporter().open(job) as export:
             taken = 0
@@ -163,7 +163,7 @@ def test_row_limit_midway(threads: ThreadPoolExecutor) -> None:
     with pytest.raises(RowLimitExceeded):
         desk.run(ListTable((1, 1, 1, 1, 1, 1, 1)))
     (outcome,) = desk.outcomes
-    assert (outcome.state, outcome.reason, outcome.sha256) == (State.FAILED, "row-limit", None)
+    assert (outcome.state, outcome.reason, outcome.sha256) == (State.FAILED, "row_limit", None)
     assert outcome.sent_bytes > 0
 
 
@@ -180,7 +180,7 @@ def test_deadline(threads: ThreadPoolExecutor) -> None:
     with pytest.raises(DeadlineExceeded) as caught:
         desk.run(ListTable((1,), hangs=True))
     assert caught.value.field == "EXPORT_TIMEOUT_SECONDS"
-    assert (desk.outcomes[0].state, desk.outcomes[0].reason) == (State.FAILED, "deadline-exceeded")
+    assert (desk.outcomes[0].state, desk.outcomes[0].reason) == (State.FAILED, "deadline_exceeded")
 
 
 def test_cancelled(threads: ThreadPoolExecutor) -> None:
@@ -195,9 +195,9 @@ def test_cancelled(threads: ThreadPoolExecutor) -> None:
 @pytest.mark.parametrize(
     ("failure", "sizes", "state", "reason"),
     [
-        (SourceError("gone"), (), State.FAILED, "source-failed"),
-        (SourceError("gone"), (2, 2), State.FAILED, "source-failed"),
-        (InvalidField("bad", field="x"), (), State.INVALID, "invalid-field"),
+        (SourceError("gone"), (), State.FAILED, "source_failed"),
+        (SourceError("gone"), (2, 2), State.FAILED, "source_failed"),
+        (InvalidField("bad", field="x"), (), State.INVALID, "invalid_field"),
         (KeyError("bug"), (), State.FAILED, "internal"),
         (KeyError("bug"), (2, 2, 2, 2), State.FAILED, "internal"),
     ],
@@ -218,11 +218,11 @@ def test_failures(
 
 def test_rate_limited(threads: ThreadPoolExecutor) -> None:
     """A caller without a token is rejected before anything is opened."""
-    desk, table = Desk(threads, limiter=RateLimiter(1, 1)), ListTable()
+    desk, table = Desk(threads, limiter=RateLimiter(Rate(1, 1))), ListTable()
     desk.limiter.try_take("me", 5.0)
     with pytest.raises(RateLimited):
         desk.run(table)
-    assert (desk.outcomes[0].state, desk.outcomes[0].reason, table.read) == (State.REJECTED, "quota-exceeded", 0)
+    assert (desk.outcomes[0].state, desk.outcomes[0].reason, table.read) == (State.REJECTED, "quota_exceeded", 0)
 
 
 def test_queue_full(threads: ThreadPoolExecutor) -> None:
@@ -230,28 +230,10 @@ def test_queue_full(threads: ThreadPoolExecutor) -> None:
     desk = Desk(threads)
 
     async def two() -> None:
-        async with desk.gate.open_slot():
+        async with desk.gate.open_slot("a"):
             with pytest.raises(QueueFull):
                 await desk.export(ListTable())
             assert desk.gate.running == 1
 
     asyncio.run(two())
     assert (desk.outcomes[0].state, desk.gate.running) == (State.REJECTED, 0)
-
-
-@given(st.integers(0, 100_000), st.integers(0, 3000))
-def test_cut(rows: int, width: int) -> None:
-    """Slices are of bounded rows and bytes, and end to end they are the batch."""
-    values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), rows, [None, pa.py_buffer(bytes(rows * width))])
-    batch = pa.record_batch([pa.array(range(rows), pa.int32()), values], names=["n", "x"])
-    parts = list(cut(batch))
-    assert [len(part) for part in parts if not len(part)] == ([0] if rows == 0 else [])
-    assert all(len(part) <= BATCH_ROWS_MOST for part in parts)
-    assert all(part.nbytes <= BATCH_BYTES_MOST for part in parts)
-    assert pa.Table.from_batches(parts)["n"].to_pylist() == list(range(rows))
-
-
-def test_cut_a_row_beyond_the_bound() -> None:
-    """A row that is larger than the bound is a slice of its own."""
-    batch = pa.record_batch([[b"x" * (BATCH_BYTES_MOST + 1)] * 3], names=["x"])
-    assert [len(part) for part in cut(batch)] == [1, 1, 1]

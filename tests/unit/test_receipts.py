@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from spark_export.model import Format, Outcome, State
+from spark_export.model import Format
+from spark_export.outcome import Outcome, State
 from spark_export.receipts import Receipts
 
 
 def outcome(number: int, caller: str = "a") -> Outcome:
     """An outcome that can be told from others."""
-    return Outcome(f"e{number}", f"r{number}", caller, Format.CSV, None, State.COMPLETED, float(number))
+    return Outcome(f"e{number}", f"r{number}", caller, "::1", Format.CSV, None, "", State.COMPLETED, float(number))
 
 
 def test_oldest_goes_first() -> None:
     """No more than the capacity is kept, and the oldest goes first."""
-    receipts = Receipts(3)
+    receipts = Receipts(3, 60.0, lambda: 0.0)
     for number in range(5):
         receipts.finished(outcome(number))
     found = [receipts.get(f"e{number}") for number in range(5)]
@@ -23,7 +24,7 @@ def test_oldest_goes_first() -> None:
 
 def test_latest_of_a_caller() -> None:
     """A caller sees its own, newest first, and no more than it asks for."""
-    receipts = Receipts(10)
+    receipts = Receipts(10, 60.0, lambda: 0.0)
     for number in range(6):
         receipts.finished(outcome(number, "ab"[number % 2]))
     assert [each.export_id for each in receipts.latest("a", 2)] == ["e4", "e2"]
@@ -33,6 +34,6 @@ def test_latest_of_a_caller() -> None:
 
 def test_running_has_none() -> None:
     """Bytes on their way leave no receipt."""
-    receipts = Receipts(1)
+    receipts = Receipts(1, 60.0, lambda: 0.0)
     receipts.wrote(Format.CSV, 5)
     assert (receipts.get("e0"), receipts.latest("a", 1)) == (None, [])

@@ -29,6 +29,19 @@ class Quota:
     reset_seconds: int
 
 
+@dataclass(frozen=True)
+class Rate:
+    """How fast a caller may come.
+
+    Attributes:
+        per_second: tokens that a bucket gains.
+        burst: tokens of a full bucket.
+    """
+
+    per_second: float
+    burst: int
+
+
 @dataclass
 class _Bucket:
     tokens: float
@@ -39,43 +52,44 @@ class RateLimiter:
     """A token bucket for each caller, in bounded memory.
 
     Args:
-        rate: tokens a second; None for no limit.
-        burst: tokens of a full bucket.
+        rate: of callers without one of their own; None for no limit.
         callers_kept: most callers remembered.
     """
 
-    def __init__(self, rate: float | None, burst: int, callers_kept: int = CALLERS_KEPT) -> None:
+    def __init__(self, rate: Rate | None, callers_kept: int = CALLERS_KEPT) -> None:
         self._rate = rate
-        self._burst = burst
         self._callers_kept = callers_kept
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def try_take(self, caller: str, now: float) -> Quota | None:
+    def try_take(self, caller: str, now: float, own: Rate | None = None) -> Quota | None:
         """Take a token of the caller's; None where there is no limit.
 
         Args:
             caller: key's name or address.
             now: seconds of a clock that never goes back.
+            own: the caller's own rate, always the same; None for that of all.
         """
-        if self._rate is None:
+        rate = own or self._rate
+        if rate is None:
             return None
-        bucket = self._buckets.pop(caller, None) or _Bucket(self._burst, now)
+        bucket = self._buckets.pop(caller, None) or _Bucket(rate.burst, now)
         self._buckets[caller] = bucket
         while len(self._buckets) > self._callers_kept:
             self._buckets.popitem(last=False)
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
+        bucket.tokens = min(rate.burst, bucket.tokens + (now - bucket.at) * rate.per_second)
         bucket.at = now
         allowed = bucket.tokens >= 1
         if allowed:
             bucket.tokens -= 1
-        return self._quota(bucket, self._rate, allowed=allowed)
+        return _quota(bucket, rate, allowed=allowed)
 
-    def _quota(self, bucket: _Bucket, rate: float, *, allowed: bool) -> Quota:
-        wanted = self._burst if bucket.tokens >= 1 else 1
-        return Quota(
-            allowed=allowed,
-            limit=self._burst,
-            remaining=int(bucket.tokens),
-            window_seconds=max(1, math.ceil(self._burst / rate)),
-            reset_seconds=max(1, math.ceil((wanted - bucket.tokens) / rate)),
-        )
+
+def _quota(bucket: _Bucket, rate: Rate, *, allowed: bool) -> Quota:
+    wanted = rate.burst if bucket.tokens >= 1 else 1
+    return Quota(
+        allowed=allowed,
+        limit=rate.burst,
+        remaining=int(bucket.tokens),
+        window_seconds=max(1, math.ceil(rate.burst / rate.per_second)),
+        reset_seconds=max(1, math.ceil((wanted - bucket.tokens) / rate.per_second)),
+    )

@@ -1,115 +1,231 @@
-"""Slots behind a bounded queue with a deadline: who runs, who waits, who is sent away."""
+"""Slots behind a bounded queue with a deadline: who runs, who waits, who is sent away.
+
+Fair by caller: whose turn it is goes round the callers that wait, first come first served within each. When the queue
+is full, a caller with fewer places than the one with most takes that one's last; so nobody can fill it for the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from spark_export.errors import Draining, QueueFull, QueueTimeout
+from spark_export.errors import AdmissionError, Draining, MemoryFull, QueueFull, QueueTimeout
 
 RELEASES_REMEMBERED = 32
 LONGEST_RETRY_SECONDS = 600
+DRAINING_RETRY_SECONDS = 5
+LOOK_AGAIN_SECONDS = 0.1
+"""How often memory is looked at while an export waits for it."""
+
+Ticket = asyncio.Future[None]
 
 
 class Gate:
-    """Admits up to `slots` exports at once; up to `queue` more wait, first in first out.
+    """Admits up to `slots` exports at once; up to `queue` more wait.
 
     Args:
         slots: exports that run at once.
         queue: exports that may wait.
         timeout_seconds: longest wait.
         clock: seconds of a clock that never goes back.
+        has_memory: whether there is memory for one more; where nothing runs one is admitted whatever it says, since
+            nobody else could give memory back.
     """
 
-    def __init__(self, slots: int, queue: int, timeout_seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        slots: int,
+        queue: int,
+        timeout_seconds: float,
+        clock: Callable[[], float],
+        has_memory: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._slots = slots
         self._queue = queue
         self._timeout_seconds = timeout_seconds
         self._clock = clock
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._has_memory = has_memory
+        self._waiting: OrderedDict[str, deque[Ticket]] = OrderedDict()
         self._releases: deque[float] = deque(maxlen=RELEASES_REMEMBERED)
+        self._looking: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._busy = asyncio.Event()
+        self._idle.set()
+        self.waiting = 0
         self.running = 0
         self.draining = False
 
     def __repr__(self) -> str:
         return f"<Gate running {self.running}/{self._slots}, waiting {self.waiting}/{self._queue}>"
 
-    @property
-    def waiting(self) -> int:
-        """Exports in the queue."""
-        return len(self._waiting)
-
     @asynccontextmanager
-    async def open_slot(self) -> AsyncIterator[None]:
+    async def open_slot(self, caller: str) -> AsyncIterator[None]:
         """Hold a slot; it comes back however the block ends, and so does a place in the queue.
 
+        Args:
+            caller: whose turn is taken.
+
         Raises:
-            QueueFull: as many wait as may.
+            QueueFull: as many wait as may, and none of them holds more places than this caller.
             QueueTimeout: none came free in time.
+            MemoryFull: there was a slot, but no memory, in time.
             Draining: the service is shutting down.
         """
-        await self._acquire()
+        await self._acquire(caller)
         try:
             yield
         finally:
             self._release()
 
+    def check(self, caller: str) -> None:
+        """Refuse what `open_slot` would refuse at once.
+
+        Raises:
+            QueueFull, MemoryFull, Draining: as there.
+        """
+        if self.draining:
+            raise draining_error()
+        if self._admits() or self.waiting < self._queue or self._displaceable(caller) is not None:
+            return
+        raise self._full_error()
+
     def drain(self) -> None:
         """Admit nobody any more and send away whoever waits; those who run go on."""
         self.draining = True
-        for ticket in self._waiting:
-            if not ticket.done():
-                ticket.set_exception(self._draining_error())
+        for tickets in self._waiting.values():
+            for ticket in tickets:
+                if not ticket.done():
+                    ticket.set_exception(draining_error())
 
-    async def _acquire(self) -> None:
-        if self.draining:
-            raise self._draining_error()
-        if self.running < self._slots and not self._waiting:
-            self.running += 1
+    async def until_idle(self) -> None:
+        """Return when nothing runs."""
+        await self._idle.wait()
+
+    async def until_busy(self) -> None:
+        """Return when something runs."""
+        await self._busy.wait()
+
+    def _admits(self) -> bool:
+        """Whether whoever comes now need not wait."""
+        return not self._waiting and self._has_room()
+
+    def _has_room(self) -> bool:
+        return self.running == 0 or (self.running < self._slots and self._has_memory())
+
+    async def _acquire(self, caller: str) -> None:
+        self.check(caller)
+        if self._admits():
+            self._take()
             return
-        if len(self._waiting) >= self._queue:
-            raise QueueFull(
-                f"{self.running} exports run and {self.waiting} wait already",
-                retry_after_seconds=self._retry_after_seconds(),
-                field="MAX_QUEUE",
-            )
-        await self._wait()
+        if self.waiting >= self._queue and (greedy := self._displaceable(caller)) is not None:
+            self._displace(greedy)
+        await self._wait(caller)
 
-    async def _wait(self) -> None:
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(ticket)
+    async def _wait(self, caller: str) -> None:
+        ticket: Ticket = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(caller, deque()).append(ticket)
+        self.waiting += 1
+        self._look_again()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await ticket
         except TimeoutError:
-            self._leave(ticket)
-            raise QueueTimeout(
-                f"no slot came free within {self._timeout_seconds:g} s",
-                retry_after_seconds=self._retry_after_seconds(),
-                field="QUEUE_TIMEOUT_SECONDS",
-            ) from None
+            self._leave(caller, ticket)
+            raise self._timeout_error() from None
         except BaseException:
-            self._leave(ticket)
+            self._leave(caller, ticket)
             raise
 
-    def _leave(self, ticket: asyncio.Future[None]) -> None:
+    def _leave(self, caller: str, ticket: Ticket) -> None:
         """Give up a place, or the slot that was handed over in the very moment of leaving."""
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
+        if ticket in self._waiting.get(caller, ()):
+            self._remove(caller, ticket)
         elif ticket.done() and not ticket.cancelled() and ticket.exception() is None:
             self._release()
 
+    def _remove(self, caller: str, ticket: Ticket) -> None:
+        self._waiting[caller].remove(ticket)
+        self.waiting -= 1
+        if not self._waiting[caller]:
+            del self._waiting[caller]
+
+    def _displaceable(self, caller: str) -> str | None:
+        """The caller who holds the most places, if those are more than this caller would hold with one more."""
+        own = len(self._waiting.get(caller, ()))
+        greedy = max(self._waiting, key=lambda name: len(self._waiting[name]), default=caller)
+        return greedy if len(self._waiting.get(greedy, ())) > own + 1 else None
+
+    def _displace(self, greedy: str) -> None:
+        last = self._waiting[greedy][-1]
+        self._remove(greedy, last)
+        if not last.done():
+            last.set_exception(self._full_error())
+
+    def _take(self) -> None:
+        self.running += 1
+        self._idle.clear()
+        self._busy.set()
+
     def _release(self) -> None:
         self.running -= 1
+        if self.running == 0:
+            self._idle.set()
+            self._busy.clear()
         self._releases.append(self._clock())
-        while self._waiting and self.running < self._slots:
-            ticket = self._waiting.popleft()
+        self._admit()
+
+    def _admit(self) -> None:
+        """Hand free slots to those who wait, a caller after the other."""
+        while self._waiting and self._has_room():
+            caller, tickets = next(iter(self._waiting.items()))
+            ticket = tickets[0]
+            self._remove(caller, ticket)
+            if caller in self._waiting:
+                self._waiting.move_to_end(caller)
             if not ticket.done():
-                self.running += 1
+                self._take()
                 ticket.set_result(None)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """While someone waits beside a free slot it is memory that is missing, and nobody tells when it is back."""
+        if self._looking is None and self._waiting and self.running < self._slots:
+            self._looking = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        self._admit()
+
+    def _lacks_memory(self) -> bool:
+        return self.running < self._slots and not self._has_memory()
+
+    def _full_error(self) -> AdmissionError:
+        if self._lacks_memory():
+            return self._memory_error()
+        return QueueFull(
+            f"{self.running} exports run and {self.waiting} wait already",
+            retry_after_seconds=self._retry_after_seconds(),
+            field="MAX_QUEUE",
+        )
+
+    def _timeout_error(self) -> AdmissionError:
+        if self._lacks_memory():
+            return self._memory_error()
+        return QueueTimeout(
+            f"no slot came free within {self._timeout_seconds:g} s",
+            retry_after_seconds=self._retry_after_seconds(),
+            field="QUEUE_TIMEOUT_SECONDS",
+        )
+
+    def _memory_error(self) -> MemoryFull:
+        return MemoryFull(
+            "the exports that run need all the memory",
+            retry_after_seconds=self._retry_after_seconds(),
+            field="MAX_MEMORY_BYTES",
+        )
 
     def _retry_after_seconds(self) -> int:
         """When whoever comes last now would get a slot, at the pace at which slots came free lately."""
@@ -118,5 +234,9 @@ class Gate:
         pace = (self._clock() - self._releases[0]) / len(self._releases)
         return min(max(1, math.ceil(pace * (self.waiting + 1))), LONGEST_RETRY_SECONDS)
 
-    def _draining_error(self) -> Draining:
-        return Draining("the service is shutting down; another instance may serve this", retry_after_seconds=5)
+
+def draining_error() -> Draining:
+    """What whoever comes is told while the service shuts down."""
+    return Draining(
+        "the service is shutting down; another instance may serve this", retry_after_seconds=DRAINING_RETRY_SECONDS
+    )

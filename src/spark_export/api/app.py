@@ -12,6 +12,7 @@ from spark_export.api import exports, ops
 from spark_export.api.callers import Callers
 from spark_export.api.ids import RequestIds
 from spark_export.api.problems import Problem, add_handlers
+from spark_export.api.refusals import Doorkeeper
 from spark_export.factory import Service
 
 
@@ -23,12 +24,24 @@ def create_app(service: Service) -> FastAPI:
         summary="Turns rows into CSV and PDF files, streaming, at any size.",
     )
     app.state.service = service
-    app.state.callers = Callers(service.settings.api_keys)
+    callers = app.state.callers = Callers(service.keyring)
     app.include_router(exports.router, tags=["exports"])
-    app.include_router(ops.router, tags=["operations"])
+    if service.settings.ops_port is None:
+        app.include_router(ops.router, tags=["operations"])
+    app.add_middleware(Doorkeeper, service=service, callers=callers)
     app.add_middleware(RequestIds)
     add_handlers(app)
     _describe_with_problems(app)
+    return app
+
+
+def create_ops_app(service: Service) -> FastAPI:
+    """Metrics and health alone, for a port of their own."""
+    app = FastAPI(title="spark-export operations", version=__version__)
+    app.state.service = service
+    app.include_router(ops.router, tags=["operations"])
+    app.add_middleware(RequestIds)
+    add_handlers(app)
     return app
 
 

@@ -1,47 +1,41 @@
-"""Who asks: the name of an API key, or the address."""
+"""Who asks: the caller of an API key, or anyone at an address."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Mapping
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
-from fastapi import Request
-from pydantic import SecretStr
-
-from spark_export.errors import Unauthorized
+from spark_export.access import Caller, Keyring
 
 
 class Callers:
     """Names the caller of a request.
 
     Args:
-        keys: secret by name; None where anyone may ask. Only hashes are kept.
+        keyring: the keys; None where anyone may ask.
     """
 
-    def __init__(self, keys: Mapping[str, SecretStr] | None) -> None:
-        self._hashes = None if keys is None else {name: _hash(key.get_secret_value()) for name, key in keys.items()}
+    def __init__(self, keyring: Keyring | None) -> None:
+        self._keyring = keyring
 
-    def caller_of(self, request: Request) -> str:
-        """The key's name where there are keys, else the client's address.
+    def caller_of(self, scope: Scope) -> Caller:
+        """The caller whose key the request carries; where nobody needs one, the client's address.
 
         Raises:
             Unauthorized: there are keys, and the request carries none of them.
         """
-        if self._hashes is None:
-            return request.client.host if request.client is not None else "local"
-        given = _hash(_key_of(request) or "")
-        # Every hash is compared, each in constant time: how long it takes tells nothing.
-        names = [name for name, known in self._hashes.items() if hmac.compare_digest(known, given)]
-        if not names:
-            raise Unauthorized("send a known key as `Authorization: Bearer …` or `X-API-Key`", field="Authorization")
-        return names[0]
+        address = address_of(scope)
+        if self._keyring is None:
+            return Caller(address, address)
+        return self._keyring.caller_of(_key_of(Headers(scope=scope)) or "", address)
 
 
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+def address_of(scope: Scope) -> str:
+    """The client's address."""
+    client = scope.get("client")
+    return client[0] if client else "local"
 
 
-def _key_of(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+def _key_of(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key")

@@ -9,21 +9,26 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
+from spark_export.access import Caller
+from spark_export.api.callers import Callers
 from spark_export.api.ids import new_id, request_id_of
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
-from spark_export.api.problems import problem_response, problem_responses
+from spark_export.api.problems import problem_responses
+from spark_export.api.refusals import check_memory, refuse, tell_left
 from spark_export.api.requests import choose_coding, choose_format, json_object, parse_request, read_body, split_rows
 from spark_export.api.streaming import ExportResponse
 from spark_export.errors import (
-    ExportError,
+    AdmissionError,
     InvalidField,
     RequestError,
     UnknownExport,
     UnsupportedMediaType,
 )
 from spark_export.factory import Service
-from spark_export.model import ExportRequest, Format, Outcome, State
+from spark_export.model import ExportRequest, Format
+from spark_export.outcome import Outcome
 from spark_export.pipeline import Job
 from spark_export.sources.base import Dataset, Table
 from spark_export.sources.parameters import Parameter
@@ -35,7 +40,7 @@ RECEIPTS_SHOWN = 100
 
 FILE = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS_BY_MEDIA_TYPE}
 RESPONSES = {200: {"description": "The file, streamed.", "content": FILE}} | problem_responses(
-    *(400, 401, 404, 406, 413, 415, 422, 429, 500, 503, 504)
+    *(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 )
 
 
@@ -72,6 +77,16 @@ def service_of(request: Request) -> Service:
     return found
 
 
+def caller_of(request: Request) -> Caller:
+    """Who asks.
+
+    Raises:
+        Unauthorized: nobody with a key, where one is needed.
+    """
+    callers: Callers = request.app.state.callers
+    return callers.caller_of(request.scope)
+
+
 BODY_SCHEMA = ExportBody.model_json_schema(ref_template="#/components/schemas/{model}")
 BODY_DEFINITIONS = BODY_SCHEMA.pop("$defs")
 
@@ -85,7 +100,7 @@ BODY_DEFINITIONS = BODY_SCHEMA.pop("$defs")
 )
 async def post_export(request: Request) -> Response:
     """The file of the rows in the body, or of the dataset that it names, streamed while it is made."""
-    return await _respond(request, lambda: _job_of_body(request))
+    return await _respond(request, lambda caller: _job_of_body(request, caller))
 
 
 @router.get("/export", summary="Export a dataset by a plain link", response_class=Response, responses=RESPONSES)
@@ -116,24 +131,25 @@ async def get_export(
         "filename": filename,
         "timezone": timezone,
     }
-    return await _respond(request, lambda: _job_of_link(request, given, title, params, options))
+    return await _respond(request, lambda caller: _job_of_link(request, caller, given, title, params, options))
 
 
-@router.get("/datasets", responses=problem_responses(401))
+@router.get("/datasets", responses=problem_responses(401, 503))
 async def list_datasets(request: Request) -> list[DatasetInfo]:
     """What can be exported by name."""
-    request.app.state.callers.caller_of(request)
-    return [DatasetInfo(**_info(dataset)) for dataset in service_of(request).datasets.values()]
+    caller = caller_of(request)
+    return [DatasetInfo(**_info(each)) for each in service_of(request).datasets.values() if caller.may_see(each.name)]
 
 
-@router.get("/datasets/{name}", responses=problem_responses(401, 404, 422, 500, 503))
+@router.get("/datasets/{name}", responses=problem_responses(401, 403, 404, 422, 500, 503))
 async def show_dataset(request: Request, name: Annotated[str, Path(max_length=200)]) -> DatasetDetail:
     """A dataset's columns and parameters."""
-    request.app.state.callers.caller_of(request)
+    caller = caller_of(request)
+    caller.check(name)
     dataset = service_of(request).dataset(name)
     # Any value will do to learn the columns' types.
     unknown = {parameter.name: None for parameter in dataset.parameters if parameter.required}
-    async with dataset.table(unknown).open(Selection(limit=0)) as source:
+    async with dataset.table(unknown).open(Selection(limit=0, visible=caller.columns.get(name))) as source:
         columns = [ColumnInfo(name=field.name, type=str(field.type)) for field in source.schema]
     return DatasetDetail(**_info(dataset), columns=columns)
 
@@ -143,14 +159,14 @@ async def list_receipts(
     request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = RECEIPTS_SHOWN
 ) -> list[Outcome]:
     """The latest receipts of the caller's exports, newest first."""
-    caller = request.app.state.callers.caller_of(request)
+    caller = caller_of(request).name
     return service_of(request).receipts.latest(caller, limit)
 
 
 @router.get("/exports/{export_id}", responses=problem_responses(401, 404, 422))
 async def show_receipt(request: Request, export_id: Annotated[str, Path(max_length=200)]) -> Outcome:
     """What came of an export: rows, bytes, SHA-256 and state."""
-    caller = request.app.state.callers.caller_of(request)
+    caller = caller_of(request).name
     outcome = service_of(request).receipts.get(export_id)
     if outcome is None or outcome.caller != caller:
         raise UnknownExport("no receipt of that id: it never was, still runs, or is forgotten", field="export_id")
@@ -161,41 +177,30 @@ def _info(dataset: Dataset) -> dict[str, Any]:
     return {"name": dataset.name, "description": dataset.description, "parameters": list(dataset.parameters)}
 
 
-async def _respond(request: Request, read: Callable[[], Awaitable[Job]]) -> Response:
+async def _respond(request: Request, read: Callable[[Caller], Awaitable[Job]]) -> Response:
     """The export, or the problem with its request, which counts as an export too."""
+    service, caller = service_of(request), caller_of(request)
     try:
-        job = await read()
-    except RequestError as error:
-        return _refuse(request, error)
-    return ExportResponse(service_of(request).exporter, job)
+        job = await read(caller)
+    except (RequestError, AdmissionError) as error:
+        return refuse(service, request.scope, caller.name, error)
+    except ClientDisconnect:
+        tell_left(service, request.scope, caller.name)
+        return Response()
+    return ExportResponse(service.exporter, job, service.settings.min_client_bytes_per_second)
 
 
-def _refuse(request: Request, error: ExportError) -> Response:
-    service, export_id = service_of(request), new_id()
-    service.observer.finished(
-        Outcome(
-            export_id=export_id,
-            request_id=request_id_of(request.scope),
-            caller=request.client.host if request.client is not None else "local",
-            format=None,
-            dataset=None,
-            state=State.INVALID,
-            started_at=service.clocks.wall(),
-            reason=error.slug,
-            detail=error.detail,
-        )
-    )
-    return problem_response(error, request_id_of(request.scope), export_id)
-
-
-async def _job_of_body(request: Request) -> Job:
-    caller = request.app.state.callers.caller_of(request)
+async def _job_of_body(request: Request, caller: Caller) -> Job:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"{media_type!r} is not read; send application/json", field="Content-Type")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("the body must come without content coding", field="Content-Encoding")
-    body = await read_body(request, service_of(request).settings.max_body_bytes)
+    service = service_of(request)
+    settings = service.settings
+    body = await read_body(
+        request, settings.max_body_bytes, settings.min_client_bytes_per_second, lambda: check_memory(service)
+    )
     rows, rest = split_rows(body)
     export_request = parse_request(rest)
     if rows is not None and export_request.dataset is not None:
@@ -206,9 +211,13 @@ async def _job_of_body(request: Request) -> Job:
 
 
 async def _job_of_link(
-    request: Request, given: Mapping[str, Any], title: str | None, params: str | None, options: str | None
+    request: Request,
+    caller: Caller,
+    given: Mapping[str, Any],
+    title: str | None,
+    params: str | None,
+    options: str | None,
 ) -> Job:
-    caller = request.app.state.callers.caller_of(request)
     asked = json_object("options", options) | {name: value for name, value in given.items() if value is not None}
     if params is not None:
         asked["params"] = json_object("params", params)
@@ -217,7 +226,9 @@ async def _job_of_link(
     return _job(request, caller, parse_request(json.dumps(asked).encode()), None)
 
 
-def _job(request: Request, caller: str, export_request: ExportRequest, rows: memoryview | None) -> Job:
+def _job(request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None) -> Job:
+    if export_request.dataset is not None:
+        caller.check(export_request.dataset)
     service = service_of(request)
     accept = request.headers.get("accept")
     return Job(

@@ -7,9 +7,9 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 
 from spark_export import __version__
+from spark_export.admission.gate import draining_error
 from spark_export.api.exports import service_of
 from spark_export.api.problems import problem_responses
-from spark_export.errors import Draining
 from spark_export.metrics import CONTENT_TYPE
 
 router = APIRouter()
@@ -40,7 +40,7 @@ async def livez() -> str:
 async def readyz(request: Request) -> str:
     """New exports are welcome: send none when this says 503."""
     if service_of(request).gate.draining:
-        raise Draining("the service is shutting down", retry_after_seconds=5)
+        raise draining_error()
     return "ok\n"
 
 

@@ -33,14 +33,17 @@ STATUS: dict[type[errors.ExportError], HTTPStatus] = {
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     errors.RowLimitExceeded: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.Unencodable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.AdmissionError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.SourceError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.WriterError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.SinkError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,27 +11,59 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE, accepts_format, preferred
+from spark_export.api.pace import GRACE_SECONDS, Pace
 from spark_export.api.problems import invalid_fields
-from spark_export.errors import BodyTooLarge, InvalidField, MalformedBody, NotAcceptable
+from spark_export.errors import BodyTooLarge, BodyTooSlow, InvalidField, MalformedBody, NotAcceptable
 from spark_export.model import ExportRequest, Format
 from spark_export.writers.compression import CODINGS
 
+OPTIONS_BYTES_MOST = 2**20
+"""Of a request less its rows: it is read on the event loop, 20 ms for so much."""
 
-async def read_body(request: Request, most: int | None) -> bytes:
+Check = Callable[[], None]
+
+
+async def read_body(request: Request, most: int | None, least_per_second: int | None, check: Check) -> bytes:
     """The whole body.
+
+    Args:
+        request: whose.
+        most: bytes; None for any number.
+        least_per_second: bytes; None for any speed.
+        check: asked after each part whether there is memory for more.
 
     Raises:
         BodyTooLarge: it is longer than allowed; no more than that is read.
+        BodyTooSlow: it comes slower than that for too long.
+        MemoryFull: out of `check`.
     """
     declared = request.headers.get("content-length", "")
     if most is not None and declared.isdigit() and int(declared) > most:
         raise _too_large(most)
-    body = bytearray()
-    async for chunk in request.stream():
+    body, pace, loop = bytearray(), Pace(least_per_second), asyncio.get_running_loop()
+    parts, now = aiter(request.stream()), loop.time()
+    while True:
+        try:
+            async with asyncio.timeout(GRACE_SECONDS if least_per_second is not None else None):
+                chunk = await anext(parts, None)
+        except TimeoutError:
+            raise _too_slow(least_per_second) from None
+        if chunk is None:
+            return bytes(body)
         body += chunk
         if most is not None and len(body) > most:
             raise _too_large(most)
-    return bytes(body)
+        check()
+        before, now = now, loop.time()
+        if not pace.is_kept(now - before, len(chunk)):
+            raise _too_slow(least_per_second)
+
+
+def _too_slow(least_per_second: int | None) -> BodyTooSlow:
+    return BodyTooSlow(
+        f"the body came slower than the {least_per_second} bytes a second of MIN_CLIENT_BYTES_PER_SECOND",
+        field="MIN_CLIENT_BYTES_PER_SECOND",
+    )
 
 
 def _too_large(most: int) -> BodyTooLarge:
@@ -57,9 +91,15 @@ def split_rows(body: bytes) -> tuple[memoryview | None, bytes]:
 def parse_request(text: bytes) -> ExportRequest:
     """The export request.
 
+    Args:
+        text: JSON, without rows.
+
     Raises:
+        BodyTooLarge: it is longer than any request needs to be.
         InvalidField: naming every field that cannot be used.
     """
+    if len(text) > OPTIONS_BYTES_MOST:
+        raise BodyTooLarge(f"the request, less its rows, is longer than {OPTIONS_BYTES_MOST} bytes", field="body")
     try:
         return ExportRequest.model_validate_json(text, strict=True)
     except ValidationError as error:

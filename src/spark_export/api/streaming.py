@@ -13,11 +13,14 @@ import re
 from urllib.parse import quote
 
 from fastapi.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response, quota_headers
-from spark_export.errors import ExportError
+from spark_export.api.protocol import LINGER_SECONDS, TRANSPORT
+from spark_export.errors import ClientTooSlow, ExportError
 from spark_export.pipeline import Export, Exporter, Job
+from spark_export.writers.base import Chunk
 
 LOG = logging.getLogger("spark_export")
 
@@ -35,12 +38,14 @@ class ExportResponse(Response):
     Args:
         exporter: opens it.
         job: what to make.
+        least_bytes_per_second: of the client; None for any.
     """
 
-    def __init__(self, exporter: Exporter, job: Job) -> None:
+    def __init__(self, exporter: Exporter, job: Job, least_bytes_per_second: int | None) -> None:
         super().__init__()
         self._exporter = exporter
         self._job = job
+        self._least_bytes_per_second = least_bytes_per_second
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop making it when the client leaves."""
@@ -62,11 +67,16 @@ class ExportResponse(Response):
             async with self._exporter.open(self._job) as export:
                 await send({"type": "http.response.start", "status": 200, "headers": _raw(headers_of(export))})
                 started = True
-                async for chunk in export.body:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                async with open_pace(scope.get(TRANSPORT), self._least_bytes_per_second) as hand_over:
+                    async for chunk in export.body:
+                        hand_over(len(chunk))
+                        await send(_body(chunk))
+                    # Waits until all but some kilobytes is with the client: what is unread counts against the slot.
+                    await send(_body(b""))
         except Exception as error:
             if started:
                 _log_cause(error, self._job)
+                _end_connection(scope.get(TRANSPORT), error)
                 raise BrokenExport(self._job.export_id) from error
             if not isinstance(error, ExportError):
                 raise
@@ -74,7 +84,21 @@ class ExportResponse(Response):
             await problem_response(error, self._job.request_id, self._job.export_id)(scope, receive, send)
             return
         # Only now is it sure that nothing failed, and the receipt is there before the client sees the end.
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send(_body(b"", more=False))
+
+
+def _body(chunk: Chunk, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": chunk, "more_body": more}
+
+
+def _end_connection(transport: asyncio.Transport | None, error: Exception) -> None:
+    """See to it that a broken answer does not wait for ever for its client to read what it was already given."""
+    if transport is None:
+        return
+    if isinstance(error, ClientTooSlow):
+        transport.abort()
+    else:
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
 
 
 def headers_of(export: Export) -> dict[str, str]:
@@ -90,6 +114,8 @@ def headers_of(export: Export) -> dict[str, str]:
     }
     if export.coding is not None:
         headers["Content-Encoding"] = export.coding
+    if export.truncated is not None:
+        headers["X-Export-Truncated"] = str(export.truncated).lower()
     return headers | quota_headers(export.quota)
 
 

@@ -15,13 +15,13 @@ default = "UA"
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from spark_export.errors import SettingsError
+from spark_export.settings import Strict, read_toml
 from spark_export.sources.parameters import Parameter, ParameterType
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
@@ -32,11 +32,7 @@ BOUNDED = ("integer", "number", "decimal")
 """Types of parameters that may have a minimum and a maximum."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ParameterConfig(_Strict):
+class ParameterConfig(Strict):
     """`[datasets.NAME.params.NAME]`."""
 
     type: ParameterType = "text"
@@ -47,7 +43,7 @@ class ParameterConfig(_Strict):
     description: str = ""
 
 
-class DatasetConfig(_Strict):
+class DatasetConfig(Strict):
     """`[datasets.NAME]`."""
 
     sql: Annotated[str, Field(min_length=1)]
@@ -60,7 +56,7 @@ class DatasetConfig(_Strict):
         return tuple(Parameter(name=name, **config.model_dump()) for name, config in self.params.items())
 
 
-class DatasetsFile(_Strict):
+class DatasetsFile(Strict):
     """The whole file; paths in `databases` are absolute."""
 
     databases: dict[str, Path] = Field(default_factory=dict)
@@ -73,23 +69,10 @@ def read_datasets_file(path: Path) -> DatasetsFile:
     Raises:
         SettingsError: the file cannot be read, is no TOML, or a key in it cannot be used; the message names it.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        parsed = DatasetsFile.model_validate(content)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path.name}: {error}") from None
-    except ValidationError as error:
-        raise SettingsError("; ".join(_problems(path, error))) from None
+    parsed = read_toml(path, DatasetsFile)
     _check_names(path, parsed)
     databases = {alias: path.parent / file for alias, file in parsed.databases.items()}
     return parsed.model_copy(update={"databases": databases})
-
-
-def _problems(path: Path, error: ValidationError) -> list[str]:
-    return [
-        f"{path.name}: {'.'.join(map(str, each['loc']))}: {each['msg']}"
-        for each in error.errors(include_input=False, include_url=False)
-    ]
 
 
 def _check_names(path: Path, parsed: DatasetsFile) -> None:

@@ -245,8 +245,7 @@ class _Query:
 
     def _statement(self) -> str:
         selection = self.selection
-        columns = selection.columns if selection.columns is not None else tuple(self.types)
-        projection = ", ".join(map(self._column, columns))
+        projection = ", ".join(map(self._column, selection.columns_of(tuple(self.types))))
         parts = [f"SELECT {projection} FROM {self.table}"]  # noqa: S608 - names are the schema's own, and quoted
         if selection.where:
             conditions = [self._condition(place, condition) for place, condition in enumerate(selection.where)]

@@ -1,0 +1,161 @@
+"""uvicorn's HTTP/1.1 protocol, with bounds on what a client may hold and how long it may be waited for.
+
+uvicorn bounds neither the time nor the bytes of a request's head, nor the number of connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import struct
+import sys
+import termios
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from spark_export.api.problems import MEDIA_TYPE
+
+HEAD_SECONDS = 10
+"""In which a connection must bring a whole head: the first request's, and every later one's once it has begun."""
+HEAD_BYTES = 2**16
+"""Of a head, of the trailers, or of anything else that is no body."""
+LINGER_SECONDS = 30
+"""How long a body goes on being read, or an answer being written, once the service is through with the request."""
+
+TRANSPORT = "spark_export.transport"
+"""Key of an ASGI scope: the connection's transport."""
+
+INVALID_REQUEST = "Invalid HTTP request received."
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection."""
+
+    most_connections = sys.maxsize
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._idle_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head; a connection too many is told so."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            self._refuse(503, "service-unavailable", "more connections are open than MAX_CONNECTIONS allows")
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        self._stop_lingering()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; what is neither head nor body is bounded."""
+        self._idle_bytes += len(data)
+        super().data_received(data)
+        if self._idle_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431, "head-too-large", f"the head is longer than {HEAD_BYTES} bytes")
+
+    def on_message_begin(self) -> None:
+        """A request has begun: its head must end in time."""
+        super().on_message_begin()
+        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._stop_waiting()
+        self._idle_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body is there; who reads it has its own patience."""
+        self._idle_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        self._idle_bytes = 0
+        self._stop_lingering()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A request that was answered before it was read need not be received for ever."""
+        if self.cycle.more_body:
+            self._lingering = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(400, "malformed-request", msg)
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._is_answering():  # what was pipelined behind it has time
+            self._await_head()
+        elif self._idle_bytes:
+            self._refuse(408, "head-too-slow", f"no whole head within {HEAD_SECONDS} s")
+        else:
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, status: int, slug: str, detail: str) -> None:
+        """Answer outside of any request, and close; nothing is written into an answer that is on its way."""
+        if self.transport.is_closing():
+            return
+        if self._is_answering():
+            self.transport.close()
+            return
+        problem = {"type": f"urn:spark-export:problem:{slug}", "title": slug.replace("-", " ").capitalize()}
+        body = json.dumps(problem | {"status": status, "detail": detail}).encode()
+        head = f"HTTP/1.1 {status} \r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+
+def bounded(most_connections: int) -> type[BoundedProtocol]:
+    """The protocol of a server with so many connections."""
+
+    class Protocol(BoundedProtocol):
+        pass
+
+    Protocol.most_connections = most_connections
+    return Protocol
+
+
+def unread_bytes(transport: asyncio.Transport) -> int:
+    """What was written and the client's system has not yet acknowledged: in the transport's buffer and the kernel's."""
+    waiting = transport.get_write_buffer_size()
+    found = transport.get_extra_info("socket")
+    if found is None or found.fileno() < 0 or not hasattr(termios, "TIOCOUTQ"):
+        return waiting
+    queued: int = struct.unpack("i", fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
+    return waiting + queued
+
+
+def drop_invalid_requests(record: logging.LogRecord) -> bool:
+    """A filter for the server's log: what anyone may send at any rate is no news."""
+    return record.msg != INVALID_REQUEST
