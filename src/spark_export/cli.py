@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from spark_export import __version__
 from spark_export.admission.gate import Gate
@@ -95,7 +95,7 @@ async def _serve(settings: Settings) -> None:
         await asyncio.gather(*serving)
 
 
-def _server(settings: Settings, app: FastAPI, host: str, port: int) -> Server:
+def _server(settings: Settings, app: ASGIApp, host: str, port: int) -> Server:
     config = uvicorn.Config(
         app,
         host=host,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Protocol
 
 from spark_export.model import Format
@@ -57,5 +56,5 @@ class LogObserver:
             outcome.bytes,
             outcome.seconds,
             f" ({outcome.reason}: {outcome.detail})" if outcome.reason else "",
-            extra={"action": "export_finished", **asdict(outcome)},
+            extra={"action": "export_finished", **vars(outcome)},
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
@@ -119,8 +119,7 @@ def _headers(error: errors.ExportError) -> dict[str, str]:
 
 
 def _respond(problem: Problem, headers: dict[str, str]) -> Response:
-    content = problem.model_dump(exclude_none=True)
-    return JSONResponse(content, problem.status, headers, media_type=MEDIA_TYPE)
+    return Response(problem.model_dump_json(exclude_none=True), problem.status, headers, media_type=MEDIA_TYPE)
 
 
 def invalid_fields(found: list[ErrorDetails], *skip: str) -> errors.InvalidField:

@@ -27,6 +27,8 @@ from spark_export.sources.selection import Selection
 
 BATCH_ROWS = 16_384
 """Of 1,000,000 rows as CSV: at 8,192 rows a batch 1.2 times as long, at 65,536 no less, but four times the memory."""
+BUFFER_BYTES = 2**20
+"""Of a result that is made ahead of its reader; DuckDB's own 10 MiB are what a client that stops reading would hold."""
 COUNTED_LIMIT = 100_000
 """Rows of a larger limit are counted here: DuckDB's LIMIT collects them all before the first one comes out.
 
@@ -102,6 +104,7 @@ class Engine:
         if self._folder is not None:
             connection.execute(f"SET allowed_directories = [{_literal(str(self._folder))}]")
         connection.execute("SET enable_external_access = false")
+        connection.execute("SET allowed_configs = ['streaming_buffer_size']")
         connection.execute("SET lock_configuration = true")
         return connection
 
@@ -214,6 +217,7 @@ class _Query:
             raise translate(error) from error
 
     def _open(self) -> Any:
+        self.cursor.execute(f"SET streaming_buffer_size = '{BUFFER_BYTES}B'")
         if self.database is not None:
             self.cursor.execute(f"USE {_quoted(self.database)}")
         relation = self.cursor.sql(f"SELECT * FROM {self.table}", params=self.params)  # noqa: S608 - the operator's SQL
