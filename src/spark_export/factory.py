@@ -44,7 +44,7 @@ from spark_export.writers.pdf.logo import Logo
 
 TRIM_AFTER_SECONDS = 1.0
 TRIM_EVERY_SECONDS = 10.0
-"""Idle for the one or busy for the other time, freed memory is given back: without it 400 MB stayed after 50 clients."""
+"""Idle for the one or busy for the other time, freed memory is given back: 400 MB stayed after 50 clients else."""
 
 SPARE_READERS = 4
 """Threads beyond one a slot: a call that is being interrupted holds its thread a moment longer than its slot."""
@@ -126,7 +126,7 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
             clocks.monotonic,
             memory.holds,
         )
-        metrics = Metrics(gate, clocks.monotonic)
+        metrics = Metrics(gate, clocks.monotonic, lambda: engine.queries)
         receipts = Receipts(settings.receipts_kept, settings.receipts_seconds, clocks.monotonic)
         observer = Observers([metrics, receipts, LogObserver()])
         exporter = Exporter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -50,9 +51,10 @@ class Metrics:
     Args:
         gate: asked for its load when scraped.
         clock: seconds that never go back.
+        queries: how many are open in the embedded engine.
     """
 
-    def __init__(self, gate: Gate, clock: Callable[[], float]) -> None:
+    def __init__(self, gate: Gate, clock: Callable[[], float], queries: Callable[[], int] = lambda: 0) -> None:
         self._ends = EndsWindow(clock)
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
@@ -81,13 +83,13 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
             registry=registry,
         )
-        self._gauges(gate)
+        self._gauges(gate, queries)
         Info("spark_export_build", "Version of the service.", registry=registry).info(
             {"version": __version__, "python": sys.version.split()[0]}
         )
         self._initialise()
 
-    def _gauges(self, gate: Gate) -> None:
+    def _gauges(self, gate: Gate, queries: Callable[[], int]) -> None:
         for name, text, read in (
             ("export_concurrent_running", "Exports that hold a slot.", lambda: gate.running),
             ("export_queue_depth", "Exports that wait for a slot.", lambda: gate.waiting),
@@ -98,6 +100,8 @@ class Metrics:
                 "Completed of completed and failed exports, over five minutes.",
                 self._ends.success_rate,
             ),
+            ("spark_export_tasks", "Tasks of the event loop: a handful when nothing runs.", _tasks),
+            ("spark_export_queries", "Open queries of the embedded engine.", queries),
         ):
             Gauge(name, text, registry=self._registry).set_function(read)
 
@@ -139,6 +143,13 @@ class Metrics:
     def render(self) -> bytes:
         """The text exposition."""
         return generate_latest(self._registry)
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # asked outside of the loop
+        return 0
 
 
 class EndsWindow:

@@ -10,7 +10,7 @@ FIRST_ROWS = 1000
 EARLY_ROWS = 2048
 EARLY_UNTIL_ROWS = 131_072
 """Pieces stay small until so many rows have gone: by then a client that reads slowly has filled the kernel's buffers
-(some 3 MB) and what waits for it, five pieces or so, is small. 50 such clients took 5 MB each without this, 1.5 with it."""
+(some 3 MB) and what waits for it, five pieces or so, is small: 50 such clients took 5 MB each else, not 1.5."""
 ROWS_MOST = 16_384
 BYTES_MOST = 4 * 2**20
 CELLS_MOST = 2**18

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from spark_export.errors import InvalidField, SourceError, SourceUnavailable
+from spark_export.errors import Forbidden, InvalidField, SourceError, SourceUnavailable
 from spark_export.model import Condition
 from spark_export.sources.base import Table
 from spark_export.sources.duckdb import COUNTED_LIMIT, Engine, SqlDataset
@@ -183,6 +183,23 @@ def test_total_rows(kit: Kit) -> None:
         return found
 
     assert all(total in {None, right} for total, right in zip(asyncio.run(totals()), (100, 0, 10, 100), strict=True))
+
+
+def test_hidden_columns(kit: Kit) -> None:
+    """What a caller may not see is not there: not among all columns, nor to be named, filtered or sorted by."""
+    visible = frozenset({"id", "note", "nothing"})
+    found = read(kit.make(10), Selection(visible=visible))
+    assert set(found.column_names) == {"id", "note"}
+    for selection in (
+        Selection(columns=("id", "price"), visible=visible),
+        Selection(where=(Condition(column="price", op="gt", value=0),), visible=visible),
+        Selection(order_by=(("price", False),), visible=visible),
+    ):
+        with pytest.raises(InvalidField) as caught:
+            read(kit.make(10), selection)
+        assert caught.value.detail == "no column 'price'; there are 'id', 'note'"
+    with pytest.raises(Forbidden):
+        read(kit.make(10), Selection(visible=frozenset({"nothing"})))
 
 
 SELECTIONS = {

@@ -70,15 +70,21 @@ class Server:
 Start = Callable[..., Server]
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found: int = free.getsockname()[1]
+        return found
+
+
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts a service with settings; all are stopped at the end."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def run(**settings: str) -> Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_EXPORT_")}
         environment.pop(SOURCE_DATE_EPOCH, None)
         environment |= {variable_of(name): value for name, value in settings.items()}
@@ -86,11 +92,13 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         with log.open("wb") as stderr:
             process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], env=environment, stderr=stderr)
         processes.append(process)
-        server = Server(process, f"http://127.0.0.1:{port}", log)
+        host = "[::1]" if settings.get("HOST") == "::1" else "127.0.0.1"
+        server = Server(process, f"http://{host}:{port}", log)
+        ready = f"http://{host}:{settings.get('OPS_PORT', port)}/readyz"
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                httpx.get(server.url + "/readyz").raise_for_status()
+                httpx.get(ready).raise_for_status()
             except httpx.TransportError:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline

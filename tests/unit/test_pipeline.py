@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import pyarrow as pa
 import pytest
@@ -84,8 +84,10 @@ class Desk:
     gate: Gate = field(default_factory=lambda: Gate(1, 0, 1.0, lambda: 0.0))
     max_rows: int | None = None
     timeout_seconds: float | None = None
+    caller: Caller = field(default_factory=lambda: Caller("me"))
     outcomes: list[Outcome] = field(default_factory=list)
     bytes_told: int = 0
+    announced: bool | None = None
 
     def wrote(self, file_format: Format, sent_bytes: int) -> None:  # noqa: ARG002
         """Add them up."""
@@ -106,11 +108,21 @@ class Desk:
             max_rows=self.max_rows, timeout_seconds=self.timeout_seconds, clocks=Clocks(lambda: 5.0, lambda: 1e9),
         )  # fmt: skip
 
-    async def export(self, table: ListTable, most_chunks: int | None = None, coding: str | None = None) -> bytes:
-        """The export's bytes, or those of its first chunks."""
-        job = Job("e1", "r1", Caller("me"), ExportRequest(dataset="d"), Format.CSV, lambda: table, coding)
+    async def export(
+        self,
+        table: ListTable,
+        most_chunks: int | None = None,
+        coding: str | None = None,
+        on_limit: Literal["fail", "truncate"] = "fail",
+        counted: ListTable | None = None,
+    ) -> bytes:
+        """The export's bytes, or those of its first chunks; `counted` is what a second reading finds."""
+        tables = iter([table, counted or table])
+        request = ExportRequest(dataset="d", on_limit=on_limit)
+        job = Job("e1", "r1", self.caller, request, Format.CSV, lambda: next(tables), coding)
         data = b""
         async with self.exporter().open(job) as export:
+            self.announced = export.truncated
             taken = 0
             async for chunk in export.body:
                 data += bytes(chunk)
@@ -172,6 +184,42 @@ def test_row_limit_reached(threads: ThreadPoolExecutor, total: int | None) -> No
     """As many rows as allowed are allowed."""
     desk = Desk(threads, max_rows=5)
     assert desk.run(ListTable((4, 1), total_rows=total)).count(b"\n") == 6
+
+
+@pytest.mark.parametrize("total", [None, 6, 99])
+@pytest.mark.parametrize("sizes", [(6, 93), (5, 1), (3, 3)])
+def test_truncated(threads: ThreadPoolExecutor, total: int | None, sizes: tuple[int, ...]) -> None:
+    """Who asks for it gets the rows up to the cap, is told before the first, and the receipt says so."""
+    desk = Desk(threads, max_rows=5)
+    data = desk.run(ListTable(sizes, total_rows=total), on_limit="truncate")
+    assert (data.count(b"\n"), desk.announced) == (6, True)
+    (outcome,) = desk.outcomes
+    assert (outcome.state, outcome.rows, outcome.truncated, outcome.reason) == (State.COMPLETED, 5, True, None)
+
+
+@pytest.mark.parametrize("total", [None, 5])
+def test_nothing_to_truncate(threads: ThreadPoolExecutor, total: int | None) -> None:
+    """As many rows as allowed are all there, and are said to be."""
+    desk = Desk(threads, max_rows=5)
+    assert desk.run(ListTable((4, 1), total_rows=total), on_limit="truncate").count(b"\n") == 6
+    assert (desk.announced, desk.outcomes[0].truncated) == (False, False)
+
+
+def test_the_cap_of_the_caller(threads: ThreadPoolExecutor) -> None:
+    """A caller's own cap holds in place of that of all."""
+    desk = Desk(threads, max_rows=5, caller=Caller("me", max_rows=7))
+    assert desk.run(ListTable((7,))).count(b"\n") == 8
+    with pytest.raises(RowLimitExceeded):
+        Desk(threads, max_rows=50, caller=Caller("me", max_rows=7)).run(ListTable((8,), total_rows=8))
+
+
+def test_more_rows_than_announced(threads: ThreadPoolExecutor) -> None:
+    """An export that was said to be whole and grows meanwhile breaks: it is not cut in secret."""
+    desk, table = Desk(threads, max_rows=5), ListTable((3,))
+    growing = replace(table, sizes=(3, 3))
+    with pytest.raises(RowLimitExceeded):
+        desk.run(growing, on_limit="truncate", counted=table)
+    assert (desk.announced, desk.outcomes[0].reason, desk.outcomes[0].truncated) == (False, "row_limit", False)
 
 
 def test_deadline(threads: ThreadPoolExecutor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spark_export.model import Format
 from spark_export.outcome import Outcome, State
 from spark_export.receipts import Receipts
@@ -37,3 +39,24 @@ def test_running_has_none() -> None:
     receipts = Receipts(1, 60.0, lambda: 0.0)
     receipts.wrote(Format.CSV, 5)
     assert (receipts.get("e0"), receipts.latest("a", 1)) == (None, [])
+
+
+def test_too_old_is_forgotten() -> None:
+    """A receipt is kept for its time, whether or not new ones come."""
+    now = [0.0]
+    receipts = Receipts(10, 60.0, lambda: now[0])
+    receipts.finished(outcome(1))
+    now[0] = 50.0
+    receipts.finished(outcome(2))
+    now[0] = 61.0
+    assert (receipts.get("e1"), [each.export_id for each in receipts.latest("a", 9)]) == (None, ["e2"])
+    assert repr(receipts) == "<Receipts 1/10>"
+
+
+def test_who_has_no_key_displaces_nothing() -> None:
+    """However many requests come without a key, the receipts of the others stay."""
+    receipts = Receipts(1, 60.0, lambda: 0.0)
+    receipts.finished(outcome(1))
+    receipts.finished(replace(outcome(2), state=State.INVALID, reason="unauthorized"))
+    assert receipts.get("e1") is not None
+    assert receipts.get("e2") is None

@@ -84,6 +84,7 @@ class Engine:
         }
         self._lock = threading.Lock()
         self._opened: Any = None
+        self._queries: set[_Query] = set()
 
     @property
     def _connection(self) -> Any:
@@ -107,6 +108,11 @@ class Engine:
         connection.execute("SET allowed_configs = ['streaming_buffer_size']")
         connection.execute("SET lock_configuration = true")
         return connection
+
+    @property
+    def queries(self) -> int:
+        """How many are open, those that are being given up included."""
+        return len(self._queries)
 
     def close(self) -> None:
         """End the engine; every export has ended before."""
@@ -156,12 +162,20 @@ class Engine:
     @asynccontextmanager
     async def _open(self, query: _Query) -> AsyncIterator[IteratorSource]:
         calls = BlockingCalls(self._threads, query.interrupt)
+        self._queries.add(query)
         try:
             reader = await calls.run(query.open)
             batches = _first_rows(_translated(reader), query.counted_limit)
             yield IteratorSource(reader.schema, batches, calls)
         finally:
-            await calls.close(query.close)
+            await calls.close(lambda: self._close(query))
+
+    def _close(self, query: _Query) -> None:
+        """In a thread."""
+        try:
+            query.close()
+        finally:
+            self._queries.discard(query)
 
 
 @dataclass(frozen=True)
@@ -195,7 +209,7 @@ class _SqlTable:
         return dataset.engine.open_sql(dataset.sql, self.bound, selection, dataset.database)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Query:
     """One statement on its way: bound to its columns, filtered, opened. Runs in a thread."""
 

@@ -9,7 +9,7 @@ they came.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -21,12 +21,16 @@ import msgspec
 import pyarrow as pa
 
 from spark_export.errors import InvalidField, MalformedBody
+from spark_export.model import MOST_COLUMNS
 from spark_export.sources.base import ArrowQueries, BlockingCalls, Source, open_iterator
 from spark_export.sources.selection import Selection
 from spark_export.text import Encoder, numbers
 
 BATCH_ROWS = 4096
 """About 7 ms of decoding, during which the interpreter is not free."""
+
+MOST_CELLS = 50_000_000
+"""Rows times columns, some 9 bytes each: objects that share no key would make a table much larger than their text."""
 
 LARGE_INTEGER = pa.decimal128(38, 0)
 
@@ -97,13 +101,26 @@ def decode_rows(text: bytes | memoryview, names: tuple[str, ...] | None) -> list
         raise InvalidField("rows is an array of objects, or of arrays", field="rows") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise MalformedBody(f"rows: {error}", field="rows") from None
-    parts = [_decode_part(raw, start, names) for start in range(0, len(raw), BATCH_ROWS)]
+    parts = []
+    known: set[str] = set()
+    for start in range(0, len(raw), BATCH_ROWS):
+        parts.append(_decode_part(raw, start, names))
+        known.update(parts[-1].columns)
+        _check_size(len(raw), len(known))
     if not parts:
         return [pa.record_batch([pa.nulls(0, pa.string()) for _ in names or ()], names=list(names or ()))]
     for start, part in zip(range(0, len(raw), BATCH_ROWS), parts, strict=True):
         if part.shape is not parts[0].shape:
             raise _mixed_shapes(start)
     return _unify(parts)
+
+
+def _check_size(rows: int, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise InvalidField(f"the rows have more than {MOST_COLUMNS} columns", field="rows")
+    if rows * columns > MOST_CELLS:
+        detail = f"{rows} rows of {columns} columns have more than {MOST_CELLS} cells; send fewer rows at a time"
+        raise InvalidField(detail, field="rows")
 
 
 def _mixed_shapes(row: int) -> InvalidField:
@@ -122,16 +139,19 @@ def _decode_part(raw: Sequence[msgspec.Raw], start: int, names: tuple[str, ...] 
         if type(row) is not shape:
             raise _mixed_shapes(start + index)
     columns = _columns_of_objects(rows) if shape is dict else _columns_of_arrays(rows, start, names)
-    return _Part(shape, len(rows), {name: to_arrow(values) for name, values in columns.items()})
+    return _Part(shape, len(rows), {name: to_arrow(values) for name, values in columns})
 
 
-def _columns_of_objects(rows: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+def _columns_of_objects(rows: list[dict[str, Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
     """Values by key, the keys in the order in which they first appear."""
     names = dict.fromkeys(chain.from_iterable(rows))
-    return {name: [row.get(name) for row in rows] for name in names}
+    _check_size(len(rows), len(names))
+    return ((name, [row.get(name) for row in rows]) for name in names)
 
 
-def _columns_of_arrays(rows: list[list[Any]], start: int, names: tuple[str, ...] | None) -> dict[str, Sequence[Any]]:
+def _columns_of_arrays(
+    rows: list[list[Any]], start: int, names: tuple[str, ...] | None
+) -> Iterable[tuple[str, Sequence[Any]]]:
     if names is None:
         raise InvalidField("rows that are arrays need columns that name their values in order", field="columns")
     if len(set(names)) < len(names):
@@ -140,7 +160,7 @@ def _columns_of_arrays(rows: list[list[Any]], start: int, names: tuple[str, ...]
         if len(row) != len(names):
             detail = f"has {len(row)} values for {len(names)} columns"
             raise InvalidField(f"the row {detail}", field=f"rows[{start + index}]")
-    return dict(zip(names, zip(*rows, strict=True), strict=True))
+    return zip(names, zip(*rows, strict=True), strict=True)
 
 
 def to_arrow(values: Sequence[Any]) -> Any:

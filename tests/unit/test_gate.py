@@ -1,4 +1,4 @@
-"""Who is admitted: the bucket by arithmetic, the gate by what is left afterwards."""
+"""The gate: who is admitted, in which order, and what is left afterwards."""
 
 from __future__ import annotations
 
@@ -10,77 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_export.admission.bucket import Quota, Rate, RateLimiter
 from spark_export.admission.gate import Gate
-from spark_export.errors import Draining, QueueFull, QueueTimeout
-
-
-def take(limiter: RateLimiter, caller: str, now: float) -> Quota:
-    """The caller's standing after a request; there is a limit."""
-    quota = limiter.try_take(caller, now)
-    assert quota is not None
-    return quota
-
-
-@given(
-    st.floats(0.01, 100),
-    st.integers(1, 50),
-    st.lists(st.floats(0, 10), min_size=1, max_size=200),
-)
-def test_bucket_bound(rate: float, burst: int, gaps: list[float]) -> None:
-    """In no window are more requests allowed than the burst and what the rate adds in it."""
-    limiter = RateLimiter(Rate(rate, burst))
-    now, allowed = 0.0, []
-    for gap in gaps:
-        now += gap
-        if take(limiter, "a", now).allowed:
-            allowed.append(now)
-    for first in range(len(allowed)):
-        for last in range(first, len(allowed)):
-            assert last - first + 1 <= burst + rate * (allowed[last] - allowed[first]) + 1e-6
-
-
-@given(st.floats(0.01, 100), st.integers(1, 50), st.lists(st.floats(0, 0.5), max_size=80))
-def test_bucket_reset(rate: float, burst: int, gaps: list[float]) -> None:
-    """Whoever is refused and waits for `reset_seconds` is allowed."""
-    limiter = RateLimiter(Rate(rate, burst))
-    now = 0.0
-    quota = take(limiter, "a", now)
-    for gap in gaps:
-        now += gap
-        quota = take(limiter, "a", now)
-        assert 0 <= quota.remaining <= burst
-    if not quota.allowed:
-        assert take(limiter, "a", now + quota.reset_seconds).allowed
-
-
-def test_bucket_numbers() -> None:
-    """A quota says what is left, of how many, in what window."""
-    limiter = RateLimiter(Rate(0.5, 3))
-    assert take(limiter, "a", 0.0) == Quota(True, 3, 2, 6, 2)
-    assert take(limiter, "a", 0.0) == Quota(True, 3, 1, 6, 4)
-    assert take(limiter, "a", 0.0) == Quota(True, 3, 0, 6, 2)
-    assert take(limiter, "a", 0.0) == Quota(False, 3, 0, 6, 2)
-    assert take(limiter, "a", 1.0) == Quota(False, 3, 0, 6, 1)
-    assert take(limiter, "a", 2.0) == Quota(True, 3, 0, 6, 2)
-
-
-def test_buckets_are_apart() -> None:
-    """One caller's requests take nothing from another's."""
-    limiter = RateLimiter(Rate(1, 1))
-    assert [take(limiter, caller, 0.0).allowed for caller in "aabb"] == [True, False, True, False]
-
-
-def test_no_rate_no_limit() -> None:
-    """Without a rate there is no quota."""
-    assert RateLimiter(None).try_take("a", 0.0) is None
-
-
-def test_bucket_memory() -> None:
-    """Of more callers than are kept, the one away longest is forgotten, the others are not."""
-    limiter = RateLimiter(Rate(1e-9, 1), callers_kept=2)
-    assert [take(limiter, caller, 0.0).allowed for caller in "ababcbca"] == [
-        True, True, False, False, True, False, False, True]  # fmt: skip
+from spark_export.errors import Draining, MemoryFull, QueueFull, QueueTimeout
 
 
 @dataclass
@@ -103,14 +34,14 @@ class Guests:
     ends: dict[int, asyncio.Event] = field(default_factory=dict)
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
-    def come(self, *names: int) -> None:
+    def come(self, *names: int, caller: str = "a") -> None:
         """Start exports of those names."""
         for name in names:
             self.ends[name] = asyncio.Event()
-            self.tasks[name] = asyncio.create_task(self._stay(name))
+            self.tasks[name] = asyncio.create_task(self._stay(name, caller))
 
-    async def _stay(self, name: int) -> None:
-        async with self.gate.open_slot("a"):
+    async def _stay(self, name: int, caller: str) -> None:
+        async with self.gate.open_slot(caller):
             self.entered.append(name)
             await self.ends[name].wait()
 
@@ -325,6 +256,128 @@ def test_release_while_draining() -> None:
     asyncio.run(play())
 
 
+def test_callers_take_turns() -> None:
+    """One caller's many waiting exports do not hold back another's one; within a caller the first comes first."""
+
+    async def play() -> None:
+        crowd = guests(slots=1, queue=200)
+        crowd.come(0)
+        await settle()
+        crowd.come(*range(1, 101))
+        crowd.come(500, 501, caller="b")
+        crowd.come(900, caller="c")
+        await settle()
+        for _ in range(8):
+            crowd.leave(crowd.entered[-1])
+            await settle()
+        assert crowd.entered == [0, 1, 500, 900, 2, 501, 3, 4, 5]
+        await crowd.everyone_home()
+
+    asyncio.run(play())
+
+
+def test_a_full_queue_has_room_for_others() -> None:
+    """A caller who filled the queue loses its last place to one with fewer, never the other way round."""
+
+    async def play() -> None:
+        crowd = guests(slots=1, queue=3)
+        crowd.come(1, 2, 3, 4)
+        await settle()
+        crowd.come(50, caller="b")
+        await settle()
+        assert isinstance(crowd.tasks[4].exception(), QueueFull)
+        crowd.come(51, caller="b")  # two against one would be no fairer than one against two
+        await settle()
+        assert isinstance(crowd.tasks[51].exception(), QueueFull)
+        crowd.come(5)
+        await settle()
+        assert isinstance(crowd.tasks[5].exception(), QueueFull)
+        assert crowd.gate.waiting == 3
+        for _ in range(3):
+            crowd.leave(crowd.entered[-1])
+            await settle()
+        assert crowd.entered == [1, 2, 50, 3]
+        await crowd.everyone_home()
+
+    asyncio.run(play())
+
+
+def test_check_refuses_what_the_gate_would() -> None:
+    """The door asks the gate: it says no just where entering would be refused at once, and takes no place."""
+
+    async def play() -> None:
+        crowd = guests(slots=1, queue=1)
+        crowd.gate.check("a")
+        crowd.come(1)
+        await settle()
+        crowd.gate.check("a")
+        crowd.come(2)
+        await settle()
+        with pytest.raises(QueueFull):
+            crowd.gate.check("a")
+        crowd.gate.drain()
+        with pytest.raises(Draining):
+            crowd.gate.check("b")
+        await crowd.everyone_home()
+
+    asyncio.run(play())
+
+
+def test_memory_is_waited_for() -> None:
+    """Without memory one export runs at a time, the others wait, are let in when it is back, and are told why not."""
+
+    async def play() -> None:
+        memory = [False]
+        crowd = Guests(Gate(4, 1, 60.0, Clock(), lambda: memory[0]))
+        crowd.come(1, 2)
+        await settle()
+        assert (crowd.entered, crowd.gate.waiting) == ([1], 1)
+        with pytest.raises(MemoryFull) as caught:
+            crowd.gate.check("a")
+        assert (caught.value.field, caught.value.retry_after_seconds > 0) == ("MAX_MEMORY_BYTES", True)
+        memory[0] = True
+        async with asyncio.timeout(5):
+            while crowd.gate.running < 2:  # noqa: ASYNC110 - the gate looks again by itself
+                await asyncio.sleep(0.01)
+        await crowd.everyone_home()
+
+    asyncio.run(play())
+
+
+def test_memory_timeout() -> None:
+    """Who waited for memory in vain is told so, and takes no slot."""
+
+    async def play() -> None:
+        crowd = Guests(Gate(4, 1, 0.01, Clock(), lambda: False))
+        crowd.come(1, 2)
+        with pytest.raises(MemoryFull):
+            await crowd.tasks[2]
+        assert (crowd.entered, crowd.gate.running, crowd.gate.waiting) == ([1], 1, 0)
+        await crowd.everyone_home()
+
+    asyncio.run(play())
+
+
+def test_idle_and_busy() -> None:
+    """Whoever waits for the gate to be idle or busy is told when it is."""
+
+    async def play() -> None:
+        crowd = guests()
+        await crowd.gate.until_idle()
+        busy = asyncio.create_task(crowd.gate.until_busy())
+        await settle()
+        assert not busy.done()
+        crowd.come(1)
+        await settle()
+        idle = asyncio.create_task(crowd.gate.until_idle())
+        await settle()
+        assert (busy.done(), idle.done()) == (True, False)
+        await crowd.everyone_home()
+        await idle
+
+    asyncio.run(play())
+
+
 def _refusals(crowd: Guests) -> Iterator[int]:
     for task in crowd.tasks.values():
         error = task.exception() if task.done() and not task.cancelled() else None
@@ -382,7 +435,7 @@ def test_gate_never_loses_a_slot(steps: list[tuple[str, int]]) -> None:
         crowd = guests(slots=2, queue=3)
         for number, (step, name) in enumerate(steps):
             if step == "come" and name not in crowd.tasks:
-                crowd.come(name)
+                crowd.come(name, caller="abc"[name % 3])
             elif step == "leave" and name in crowd.ends:
                 crowd.leave(name)
             elif step == "cancel" and name in crowd.tasks:
