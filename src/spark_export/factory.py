@@ -32,6 +32,7 @@ from spark_export.sources.catalog import DatasetsFile, read_datasets_file
 from spark_export.sources.duckdb import Engine, SqlDataset
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.synthetic import TradesDataset
+from spark_export.spool import open_spool
 from spark_export.text import Encoder, Style
 from spark_export.text.encoder import name_some
 from spark_export.text.times import TimeStyle
@@ -113,7 +114,7 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
             databases=file.databases,
             memory_bytes=settings.duckdb_memory_bytes,
             query_threads=settings.duckdb_threads,
-            temp_folder=settings.spool_dir,
+            temp_folder=stack.enter_context(open_spool(settings.spool_dir)),
             threads=readers,
         )
         stack.callback(engine.close)

@@ -165,7 +165,7 @@ class Exporter:
             self._observer.finished(self._outcome(job, progress, error))
 
     async def _enter(self, job: Job, progress: Progress, stack: AsyncExitStack) -> Export:
-        quota = self._take_token(job)
+        quota = self._take_token(job.caller)
         await stack.enter_async_context(self._gate.open_slot(job.caller.name))
         progress.queued_seconds = self._clocks.monotonic() - progress.began
         await stack.enter_async_context(_open_deadline(self._timeout_seconds))
@@ -183,15 +183,18 @@ class Exporter:
         body = await stack.enter_async_context(aclosing(self._body(first, coded, job, progress)))
         return Export(job, writer.media_type, quota, coding, truncated, body)
 
-    def _take_token(self, job: Job) -> Quota | None:
-        quota = self._limiter.try_take(job.caller.name, self._clocks.monotonic(), job.caller.rate)
-        if quota is not None and not quota.allowed:
-            raise RateLimited(
-                f"more than {quota.limit} exports at once, or than RATE_PER_SECOND allows in the long run",
-                retry_after_seconds=quota.reset_seconds,
-                quota=quota,
-                field="RATE_PER_SECOND",
-            )
+    def check(self, caller: Caller) -> None:
+        """Refuse what `open` would refuse at once, whatever is asked; nothing is taken.
+
+        Raises:
+            RateLimited, QueueFull, MemoryFull, Draining: as there.
+        """
+        _check_quota(self._limiter.look(caller.name, self._clocks.monotonic(), caller.rate))
+        self._gate.check(caller.name)
+
+    def _take_token(self, caller: Caller) -> Quota | None:
+        quota = self._limiter.try_take(caller.name, self._clocks.monotonic(), caller.rate)
+        _check_quota(quota)
         return quota
 
     async def _check_total(self, job: Job, selection: Selection, source: Source, cap: int | None) -> bool | None:
@@ -244,6 +247,16 @@ class Exporter:
             escaped_cells=tally.escaped_cells,
             replaced_characters=tally.replaced_characters,
             lacking_characters=tally.lacking_characters,
+        )
+
+
+def _check_quota(quota: Quota | None) -> None:
+    if quota is not None and not quota.allowed:
+        raise RateLimited(
+            f"more than {quota.limit} exports at once, or than RATE_PER_SECOND allows in the long run",
+            retry_after_seconds=quota.reset_seconds,
+            quota=quota,
+            field="RATE_PER_SECOND",
         )
 
 

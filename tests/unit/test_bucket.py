@@ -82,3 +82,13 @@ def test_bucket_of_its_own() -> None:
         limiter = RateLimiter(all_rate)
         own = [limiter.try_take("a", 0.0, Rate(1, 1)) for _ in range(2)]
         assert [quota and quota.allowed for quota in own] == [True, False]
+
+
+def test_a_look_takes_nothing() -> None:
+    """Looking says what taking would say, however often."""
+    limiter = RateLimiter(Rate(1, 1))
+    looks = [limiter.look("a", 0.0) for _ in range(3)]
+    assert [quota and quota.allowed for quota in looks] == [True] * 3
+    assert take(limiter, "a", 0.0).allowed
+    refused = limiter.look("a", 0.0)
+    assert refused == take(limiter, "a", 0.0)

@@ -69,7 +69,13 @@ class RateLimiter:
             now: seconds of a clock that never goes back.
             own: the caller's own rate, always the same; None for that of all.
         """
-        rate = own or self._rate
+        return self._look(caller, now, own or self._rate, tokens=1)
+
+    def look(self, caller: str, now: float, own: Rate | None = None) -> Quota | None:
+        """What `try_take` would say, without taking."""
+        return self._look(caller, now, own or self._rate, tokens=0)
+
+    def _look(self, caller: str, now: float, rate: Rate | None, *, tokens: int) -> Quota | None:
         if rate is None:
             return None
         bucket = self._buckets.pop(caller, None) or _Bucket(rate.burst, now)
@@ -80,7 +86,7 @@ class RateLimiter:
         bucket.at = now
         allowed = bucket.tokens >= 1
         if allowed:
-            bucket.tokens -= 1
+            bucket.tokens -= tokens
         return _quota(bucket, rate, allowed=allowed)
 
 

@@ -42,7 +42,7 @@ class Doorkeeper:
         try:
             caller = self._callers.caller_of(scope)
             name = caller.name
-            self._service.gate.check(name)
+            self._service.exporter.check(caller)
             check_memory(self._service)
         except ExportError as error:
             await refuse(self._service, scope, name, error)(scope, receive, send)

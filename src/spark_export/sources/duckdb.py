@@ -75,7 +75,7 @@ class Engine:
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "threads": query_threads,
             "memory_limit": f"{memory_bytes}B",
-            "temp_directory": str(temp_folder / "spark-export-duckdb"),
+            "temp_directory": str(temp_folder),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
