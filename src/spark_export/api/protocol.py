@@ -23,7 +23,9 @@ HEAD_SECONDS = 10
 HEAD_BYTES = 2**16
 """Of a head, of the trailers, or of anything else that is no body."""
 LINGER_SECONDS = 30
-"""How long a body goes on being read, or an answer being written, once the service is through with the request."""
+"""How long a body goes on being received, or a broken answer being sent, once the service is through with it."""
+STALLED_SECONDS = 120
+"""A whole answer is sent to the end while its client takes some of it in such a time; the slot is free by then."""
 
 TRANSPORT = "spark_export.transport"
 """Key of an ASGI scope: the connection's transport."""
@@ -40,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._receiving = False
         self._idle_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,6 +75,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._stop_waiting()
+        self._stop_lingering()
+        self._receiving = True
         self._idle_bytes = 0
         super().on_headers_complete()
 
@@ -82,14 +87,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is there."""
+        self._receiving = False
         self._idle_bytes = 0
-        self._stop_lingering()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """A request that was answered before it was read need not be received for ever."""
-        if self.cycle.more_body:
-            self._lingering = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        """What is still to be received, or to be taken in by the client, is not waited for for ever."""
+        self._stop_lingering()
+        if self._receiving:
+            self._lingering = self.loop.call_later(LINGER_SECONDS, self._end_receiving)
+        elif unread := unread_bytes(self.transport):
+            self._lingering = self.loop.call_later(STALLED_SECONDS, self._end_sending, unread)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -109,6 +117,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
+
+    def _end_receiving(self) -> None:
+        if self._receiving:
+            self.transport.abort()
+
+    def _end_sending(self, before: int) -> None:
+        unread = unread_bytes(self.transport)
+        if unread >= before:
+            self.transport.abort()
+        elif unread:
+            self._lingering = self.loop.call_later(STALLED_SECONDS, self._end_sending, unread)
 
     def _head_is_late(self) -> None:
         self._head_timer = None
