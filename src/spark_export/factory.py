@@ -20,11 +20,12 @@ from spark_export.access import Keyring, load_keyring
 from spark_export.admission.bucket import Rate, RateLimiter
 from spark_export.admission.gate import Gate
 from spark_export.errors import SettingsError, UnknownDataset
+from spark_export.job import Clocks, Job
 from spark_export.memory import MemoryBound, trim
 from spark_export.metrics import Metrics
 from spark_export.model import Format
 from spark_export.observe import LogObserver, Observer, Observers
-from spark_export.pipeline import Clocks, Exporter, Job
+from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
 from spark_export.settings import Settings, variable_of
 from spark_export.sources.base import Dataset, Table

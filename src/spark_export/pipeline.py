@@ -12,11 +12,10 @@ block; whatever ends it gives all of it back, and the outcome is told once.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from spark_export.access import Caller
@@ -30,86 +29,15 @@ from spark_export.errors import (
     RequestError,
     RowLimitExceeded,
 )
-from spark_export.model import ExportRequest, Format
+from spark_export.job import Clocks, Export, Job, Progress
+from spark_export.model import Format
 from spark_export.observe import Observer
 from spark_export.outcome import Outcome, State, asked_of
 from spark_export.pieces import cut
-from spark_export.sources.base import Source, Table
+from spark_export.sources.base import Source
 from spark_export.sources.selection import Selection
 from spark_export.writers.base import Chunk, Tally, Writer
 from spark_export.writers.compression import compress
-
-
-@dataclass(frozen=True)
-class Job:
-    """An export to be made.
-
-    Attributes:
-        export_id, request_id: for the receipt and the log.
-        caller: whose token it takes, and whose bounds hold.
-        request: what to make.
-        file_format: decided from the request and what the client accepts.
-        table: where the rows come from; called after admission, so that nothing is prepared for a rejected export.
-        coding: content coding that the client likes best, None for none.
-    """
-
-    export_id: str
-    request_id: str
-    caller: Caller
-    request: ExportRequest
-    file_format: Format
-    table: Callable[[], Table]
-    coding: str | None = None
-
-
-@dataclass
-class Progress:
-    """What an export has come to so far."""
-
-    started_at: float
-    began: float
-    rows: int = 0
-    truncated: bool = False
-    bytes: int = 0
-    sent_bytes: int = 0
-    queued_seconds: float = 0.0
-    first_byte_seconds: float | None = None
-    writer: Writer | None = None
-    digest: Any = field(default_factory=hashlib.sha256)
-
-
-@dataclass(frozen=True)
-class Export:
-    """An admitted export whose first chunk is made.
-
-    Attributes:
-        job: what it was asked to be.
-        media_type: of the file.
-        quota: where the caller stands, None without a limit.
-        coding: content coding of the body, None for the file as it is.
-        truncated: whether rows will be left out at the caller's cap; None where it did not ask for that.
-        body: the bytes to send.
-    """
-
-    job: Job
-    media_type: str
-    quota: Quota | None
-    coding: str | None
-    truncated: bool | None
-    body: AsyncGenerator[Chunk, None]
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """Time as a parameter.
-
-    Attributes:
-        monotonic: seconds that never go back.
-        wall: seconds since the epoch.
-    """
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
 
 
 class Exporter:

@@ -25,9 +25,10 @@ from spark_export.errors import (
     RowLimitExceeded,
     SourceError,
 )
+from spark_export.job import Clocks, Job
 from spark_export.model import CsvOptions, ExportRequest, Format
 from spark_export.outcome import Outcome, State
-from spark_export.pipeline import Clocks, Exporter, Job
+from spark_export.pipeline import Exporter
 from spark_export.sources.selection import Selection
 from spark_export.text import Encoder
 from spark_export.writers.csv import CsvWriter, Dialect

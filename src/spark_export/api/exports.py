@@ -27,9 +27,9 @@ from spark_export.errors import (
     UnsupportedMediaType,
 )
 from spark_export.factory import Service
+from spark_export.job import Job
 from spark_export.model import ExportRequest, Format
 from spark_export.outcome import Outcome
-from spark_export.pipeline import Job
 from spark_export.sources.base import Dataset, Table
 from spark_export.sources.parameters import Parameter
 from spark_export.sources.selection import Selection

@@ -19,7 +19,8 @@ from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response, quota_headers
 from spark_export.api.protocol import LINGER_SECONDS, TRANSPORT
 from spark_export.errors import ClientTooSlow, ExportError
-from spark_export.pipeline import Export, Exporter, Job
+from spark_export.job import Export, Job
+from spark_export.pipeline import Exporter
 from spark_export.writers.base import Chunk
 
 LOG = logging.getLogger("spark_export")
