@@ -9,6 +9,7 @@ import codecs
 import re
 import zoneinfo
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -92,8 +93,7 @@ def _check_delimiter(character: str) -> str:
 def _check_scalars(value: Any) -> Any:
     """One scalar, or a list of them as a tuple; a union of types would answer a mistake with five complaints."""
     if isinstance(value, list | tuple):
-        if len(value) > MOST_VALUES:
-            raise ValueError(f"takes at most {MOST_VALUES} values")
+        _at_most(MOST_VALUES)(value)
         if not all(isinstance(each, str | int | float | bool) for each in value):
             raise ValueError("takes texts, numbers and booleans")
         return tuple(value)
@@ -112,6 +112,17 @@ def _check_params(values: dict[str, Any]) -> dict[str, Any]:
 def _spell_out(column: Any) -> Any:
     """A bare name is a column with nothing said about it."""
     return {"name": column} if isinstance(column, str) else column
+
+
+def _at_most(items: int) -> Callable[[Any], Any]:
+    """Refuses a long list at once: pydantic looks at every item first, 4 s for the mistakes of 200,000."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) > items:
+            raise ValueError(f"takes at most {items}, not {len(value)}")
+        return tuple(value) if isinstance(value, list) else value
+
+    return check
 
 
 def _check_columns(columns: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
@@ -313,11 +324,22 @@ class ExportRequest(Frozen):
         WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
     ] = Field(default_factory=dict)
     columns: (
-        Annotated[tuple[Column, ...], Field(min_length=1, max_length=MOST_COLUMNS), AfterValidator(_check_columns)]
+        Annotated[
+            tuple[Column, ...],
+            Field(min_length=1, max_length=MOST_COLUMNS, fail_fast=True),
+            AfterValidator(_check_columns),
+            BeforeValidator(_at_most(MOST_COLUMNS)),
+        ]
         | None
     ) = None
-    where: Annotated[tuple[Condition, ...], Field(max_length=MOST_CONDITIONS)] = ()
-    order_by: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=MOST_CONDITIONS)] = ()
+    where: Annotated[
+        tuple[Condition, ...], Field(max_length=MOST_CONDITIONS), BeforeValidator(_at_most(MOST_CONDITIONS))
+    ] = ()
+    order_by: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(max_length=MOST_CONDITIONS),
+        BeforeValidator(_at_most(MOST_CONDITIONS)),
+    ] = ()
     limit: Annotated[int, Field(ge=0, le=2**62)] | None = None
     on_limit: Literal["fail", "truncate"] = "fail"
     filename: Annotated[str, Field(max_length=FILENAME_MAX_CHARACTERS), AfterValidator(_check_filename)] | None = None
