@@ -89,6 +89,7 @@ def caller_of(request: Request) -> Caller:
 
 BODY_SCHEMA = ExportBody.model_json_schema(ref_template="#/components/schemas/{model}")
 BODY_DEFINITIONS = BODY_SCHEMA.pop("$defs")
+BODY_SCHEMA["oneOf"] = [{"required": ["rows"]}, {"required": ["dataset"]}]
 
 
 @router.post(

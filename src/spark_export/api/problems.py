@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from spark_export import errors
 from spark_export.admission.bucket import Quota
@@ -158,7 +159,10 @@ def add_handlers(app: FastAPI) -> None:
             detail=f"{request.method} {request.url.path}: {status.description or status.phrase}",
             request_id=request_id_of(request.scope),
         )
-        return _respond(problem, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods_of(request))
+        return _respond(problem, headers)
 
     async def on_bug(request: Request, error: Exception) -> Response:
         if not isinstance(error, BrokenExport):
@@ -170,6 +174,16 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, on_bug)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """The methods of all routes of the path; the router's own error knows those of the first only."""
+    scopes = [dict(request.scope) | {"method": method.value} for method in HTTPMethod]
+    return [
+        scope["method"]
+        for scope in scopes
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
