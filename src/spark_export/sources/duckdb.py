@@ -27,6 +27,9 @@ from spark_export.sources.selection import Selection
 
 BATCH_ROWS = 16_384
 """Of 1,000,000 rows as CSV: at 8,192 rows a batch 1.2 times as long, at 65,536 no less, but four times the memory."""
+UNREADABLE = (duckdb.IOException, duckdb.PermissionException, duckdb.CatalogException, duckdb.HTTPException)
+NO_ROOM = ("max_temp_directory_size", "No space left on device")
+
 BUFFER_BYTES = 2**20
 """Of a result that is made ahead of its reader; DuckDB's own 10 MiB are what a client that stops reading would hold."""
 COUNTED_LIMIT = 100_000
@@ -320,9 +323,11 @@ class _Query:
 
 def translate(error: BaseException) -> SourceError:
     """DuckDB's error as one of ours; its text, which may hold SQL, paths or values, is for the log only."""
-    if isinstance(
-        error, duckdb.IOException | duckdb.PermissionException | duckdb.CatalogException | duckdb.HTTPException
-    ):
+    text = str(error)
+    if any(sign in text for sign in NO_ROOM):
+        return SourceUnavailable("the query needs more room for its temporary files than there is", field="SPOOL_DIR")
+    # Out of the Arrow stream every error of DuckDB's comes as one of the system's, with its kind in the text.
+    if isinstance(error, UNREADABLE) or text.startswith("IO Error"):
         return SourceUnavailable("the dataset's data cannot be read; the log tells more")
     if isinstance(error, duckdb.OutOfMemoryException):
         return SourceError("the query needs more memory than DUCKDB_MEMORY_BYTES", field="DUCKDB_MEMORY_BYTES")
