@@ -101,6 +101,7 @@ def _server(settings: Settings, app: ASGIApp, host: str, port: int) -> Server:
         host=host,
         port=port,
         http=bounded(settings.max_connections),
+        ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,

@@ -33,7 +33,7 @@ MOST_REPEATS = 10
 """Of one column in a file: what a row takes in memory stays near what it takes in its source."""
 MOST_CONDITIONS = 100
 MOST_VALUES = 10_000
-"""Of one condition: they become as many bound parameters."""
+"""Of all conditions: they become as many bound parameters."""
 
 FILENAME_MAX_CHARACTERS = 200
 """With four bytes a character and an extension it still fits the 255 bytes that file systems allow, for all but
@@ -213,6 +213,12 @@ class Condition(Frozen):
         return () if self.value is None else (self.value,)
 
 
+def _check_values(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    if sum(len(condition.values) for condition in conditions) > MOST_VALUES:
+        raise ValueError(f"conditions have at most {MOST_VALUES} values together")
+    return conditions
+
+
 Column = Annotated[ColumnSpec, BeforeValidator(_spell_out, json_schema_input_type=str | ColumnSpec)]
 
 
@@ -333,7 +339,10 @@ class ExportRequest(Frozen):
         | None
     ) = None
     where: Annotated[
-        tuple[Condition, ...], Field(max_length=MOST_CONDITIONS), BeforeValidator(_at_most(MOST_CONDITIONS))
+        tuple[Condition, ...],
+        Field(max_length=MOST_CONDITIONS),
+        AfterValidator(_check_values),
+        BeforeValidator(_at_most(MOST_CONDITIONS)),
     ] = ()
     order_by: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],

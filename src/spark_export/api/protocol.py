@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import re
 import struct
 import sys
 import termios
@@ -30,6 +31,9 @@ STALLED_SECONDS = 120
 TRANSPORT = "spark_export.transport"
 """Key of an ASGI scope: the connection's transport."""
 
+HEAD_TOO_LARGE = (431, "head-too-large", f"the head is longer than {HEAD_BYTES} bytes")
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+
 INVALID_REQUEST = "Invalid HTTP request received."
 
 
@@ -42,8 +46,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._begun = False
         self._receiving = False
         self._idle_bytes = 0
+        self._fault: tuple[int, str, str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head; a connection too many is told so."""
@@ -62,21 +68,31 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse; what is neither head nor body is bounded."""
         self._idle_bytes += len(data)
-        super().data_received(data)
-        if self._idle_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(431, "head-too-large", f"the head is longer than {HEAD_BYTES} bytes")
+        super().data_received(data if self._receiving else _without_upgrade(data))
+        if self.transport.is_closing():
+            return
+        if self._idle_bytes > HEAD_BYTES:
+            self._refuse(*HEAD_TOO_LARGE)
+        elif not self._receiving and not self._is_answering():
+            self._await_head()  # not even an empty line keeps a connection open
 
     def on_message_begin(self) -> None:
         """A request has begun: its head must end in time."""
         super().on_message_begin()
+        self._begun = True
         self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
         self._await_head()
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there.
+
+        Raises:
+            ValueError: it cannot be answered; the parser then calls `send_400_response`.
+        """
+        self._check_head()
         self._stop_waiting()
         self._stop_lingering()
-        self._receiving = True
+        self._receiving, self._begun = True, False
         self._idle_bytes = 0
         super().on_headers_complete()
 
@@ -94,15 +110,27 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """What is still to be received, or to be taken in by the client, is not waited for for ever."""
         self._stop_lingering()
-        if self._receiving:
+        if self.pipeline:  # what is being received is another request, with a reader of its own
+            pass
+        elif self._receiving:
             self._lingering = self.loop.call_later(LINGER_SECONDS, self._end_receiving)
         elif unread := unread_bytes(self.transport):
             self._lingering = self.loop.call_later(STALLED_SECONDS, self._end_sending, unread)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
-        self._refuse(400, "malformed-request", msg)
+        """Answer what is no HTTP, or not such as is answered."""
+        self._refuse(*(self._fault or (400, "malformed-request", msg)))
+
+    def _check_head(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if size > HEAD_BYTES:
+            self._fault = HEAD_TOO_LARGE
+        elif hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._fault = (400, "malformed-request", "a request has one Host field (RFC 9112 3.2)")
+        if self._fault is not None:
+            raise ValueError(self._fault)
 
     def _await_head(self) -> None:
         if self._head_timer is None:
@@ -133,7 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if self._is_answering():  # what was pipelined behind it has time
             self._await_head()
-        elif self._idle_bytes:
+        elif self._begun:
             self._refuse(408, "head-too-slow", f"no whole head within {HEAD_SECONDS} s")
         else:
             self.transport.close()
@@ -163,6 +191,16 @@ def bounded(most_connections: int) -> type[BoundedProtocol]:
 
     Protocol.most_connections = most_connections
     return Protocol
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A head, and what follows it, without an Upgrade field, which a server may ignore (RFC 9110 7.8).
+
+    The parser takes no body from a request with one, such as curl's `--http2` sends.
+    """
+    end = data.find(b"\r\n\r\n")
+    head, rest = (data, b"") if end < 0 else (data[:end], data[end:])
+    return UPGRADE.sub(b"\r\nx-upgrade:", head) + rest if UPGRADE.search(head) else data
 
 
 def unread_bytes(transport: asyncio.Transport) -> int:

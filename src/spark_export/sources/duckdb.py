@@ -43,7 +43,10 @@ ROWS = "rows"
 
 COMPARISONS = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "like": "LIKE"}
 NUMERIC = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL.*|BIGNUM)")
-TEXTUAL = re.compile(r"(VARCHAR|ENUM.*|UUID|JSON)")
+TEXTUAL = re.compile(r'(VARCHAR|ENUM.*|UUID|JSON|"NULL")')
+NOTHING = '"NULL"'
+"""Type of a column without a value: any comparison with it is fine, and finds no row."""
+WIDEST_INTEGER = 2**127
 SCALAR = re.compile(r"(BOOLEAN|DATE|TIME.*|INTERVAL)")
 WITHOUT_ARROW = re.compile(r"(BIT|BIGNUM|TIME WITH TIME ZONE|UNION.*)")
 """Types that DuckDB hands to Arrow as opaque bytes, without their zone, or as unions: read as text instead."""
@@ -158,18 +161,20 @@ class Engine:
             InvalidField: the selection does not fit the schema.
             SourceError: the stream failed.
         """
+        selection.check(schema.names)
         cursor = self._connection.cursor()
-        cursor.register(ROWS, pa.RecordBatchReader.from_batches(schema, batches))
-        return self._open(_Query(cursor, ROWS, {}, selection, None))
+        placed = pa.schema([schema.field(place).with_name(f"c{place}") for place in range(len(schema))])
+        renamed = (pa.RecordBatch.from_arrays(batch.columns, schema=placed) for batch in batches)
+        cursor.register(ROWS, pa.RecordBatchReader.from_batches(placed, renamed))
+        return self._open(_Query(cursor, ROWS, {}, selection, None, names=tuple(schema.names)))
 
     @asynccontextmanager
     async def _open(self, query: _Query) -> AsyncIterator[IteratorSource]:
         calls = BlockingCalls(self._threads, query.interrupt)
         self._queries.add(query)
         try:
-            reader = await calls.run(query.open)
-            batches = _first_rows(_translated(reader), query.counted_limit)
-            yield IteratorSource(reader.schema, batches, calls)
+            schema, batches = await calls.run(query.open)
+            yield IteratorSource(schema, _first_rows(batches, query.counted_limit), calls)
         finally:
             await calls.close(lambda: self._close(query))
 
@@ -214,18 +219,25 @@ class _SqlTable:
 
 @dataclass(eq=False)
 class _Query:
-    """One statement on its way: bound to its columns, filtered, opened. Runs in a thread."""
+    """One statement on its way: bound to its columns, filtered, opened. Runs in a thread.
+
+    Attributes:
+        names: of the table's columns, where they come from a client: the engine, to which `a` and `A` are one name,
+            knows those by their places only. None where the engine's own names are the columns'.
+    """
 
     cursor: Any
     table: str
     params: dict[str, Any]
     selection: Selection
     database: str | None
+    names: tuple[str, ...] | None = None
     types: dict[str, str] = field(default_factory=dict)
+    sql_names: dict[str, str] = field(default_factory=dict)
     reader: Any = None
 
-    def open(self) -> Any:
-        """A reader of record batches."""
+    def open(self) -> tuple[Any, Iterator[Any]]:
+        """The schema and the batches of the selected rows."""
         try:
             return self._open()
         except ExportError:
@@ -233,16 +245,23 @@ class _Query:
         except (duckdb.Error, OSError, RuntimeError) as error:
             raise translate(error) from error
 
-    def _open(self) -> Any:
+    def _open(self) -> tuple[Any, Iterator[Any]]:
         self.cursor.execute(f"SET streaming_buffer_size = '{BUFFER_BYTES}B'")
         if self.database is not None:
             self.cursor.execute(f"USE {_quoted(self.database)}")
         relation = self.cursor.sql(f"SELECT * FROM {self.table}", params=self.params)  # noqa: S608 - the operator's SQL
-        self.types = dict(zip(relation.columns, map(str, relation.types), strict=True))
-        self.selection.check(relation.columns)
+        names = self.names or relation.columns
+        self.types = dict(zip(names, map(str, relation.types), strict=True))
+        self.sql_names = dict(zip(names, relation.columns, strict=True))
+        self.selection.check(names)
         # Kept, so that no thread whose caller has left drops the last reference: that would wait for the query.
         self.reader = self.cursor.sql(self._statement(), params=self.params).to_arrow_reader(BATCH_ROWS)
-        return self.reader
+        batches = _translated(self.reader)
+        if self.names is None:
+            return self.reader.schema, batches
+        selected = zip(self.reader.schema, self.selection.columns_of(names), strict=True)
+        schema = pa.schema([field.with_name(name) for field, name in selected])
+        return schema, (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in batches)
 
     @property
     def counted_limit(self) -> int | None:
@@ -272,18 +291,23 @@ class _Query:
             conditions = [self._condition(place, condition) for place, condition in enumerate(selection.where)]
             parts.append(f"WHERE {' AND '.join(conditions)}")
         if selection.order_by:
-            order = [f"{_quoted(name)} {'DESC' if down else 'ASC'} NULLS LAST" for name, down in selection.order_by]
+            order = [
+                f"{self._quoted(name)} {'DESC' if down else 'ASC'} NULLS LAST" for name, down in selection.order_by
+            ]
             parts.append(f"ORDER BY {', '.join(order)}")
         if selection.limit is not None and self.counted_limit is None:
             parts.append(f"LIMIT {selection.limit:d}")
         return "\n".join(parts)
 
     def _column(self, name: str) -> str:
-        column = _quoted(name)
+        column = self._quoted(name)
         return f"CAST({column} AS VARCHAR) AS {column}" if WITHOUT_ARROW.fullmatch(self.types[name]) else column
 
+    def _quoted(self, name: str) -> str:
+        return _quoted(self.sql_names[name])
+
     def _condition(self, place: int, condition: Condition) -> str:
-        column = _quoted(condition.column)
+        column = self._quoted(condition.column)
         if condition.op in {"is_null", "not_null"}:
             return f"{column} IS {'NOT ' if condition.op == 'not_null' else ''}NULL"
         values = [self._bind(place, index, condition) for index in range(len(condition.values))]
@@ -309,6 +333,10 @@ class _Query:
 
     def _fits(self, value: Scalar, type_: str) -> bool:
         """Whether the value can be compared with a column of the type."""
+        if type_ == NOTHING:
+            return True
+        if isinstance(value, int) and abs(value) >= WIDEST_INTEGER:
+            return False
         if isinstance(value, bool):
             return type_ == "BOOLEAN"
         if isinstance(value, int | float):

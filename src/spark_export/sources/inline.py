@@ -29,9 +29,12 @@ from spark_export.text import Encoder, numbers
 BATCH_ROWS = 4096
 """About 7 ms of decoding, during which the interpreter is not free."""
 
+PART_BYTES = 4 * 2**20
+"""Of the text of rows that are decoded at once, on average: 50 ms at most."""
 MOST_CELLS = 50_000_000
 """Rows times columns, some 9 bytes each: objects that share no key would make a table much larger than their text."""
 
+NESTED = frozenset({dict, list})
 LARGE_INTEGER = pa.decimal128(38, 0)
 
 _DECODE = msgspec.json.Decoder()
@@ -74,6 +77,8 @@ class InlineTable:
     def _select(
         self, schema: Any, batches: Iterator[Any], selection: Selection, total: int
     ) -> AbstractAsyncContextManager[Source]:
+        if total == 0:  # there is nothing to compare, and no column's type is known
+            selection = Selection(columns=selection.columns)
         if selection.needs_engine:
             return self.engine.open_arrow(schema, batches, selection)
         return open_iterator(schema, batches, selection, total, self.threads)
@@ -101,17 +106,19 @@ def decode_rows(text: bytes | memoryview, names: tuple[str, ...] | None) -> list
         raise InvalidField("rows is an array of objects, or of arrays", field="rows") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise MalformedBody(f"rows: {error}", field="rows") from None
-    parts = []
+    parts: list[_Part] = []
     known: set[str] = set()
-    for start in range(0, len(raw), BATCH_ROWS):
-        parts.append(_decode_part(raw, start, names))
-        known.update(parts[-1].columns)
-        _check_size(len(raw), len(known))
-    if not parts:
-        return [pa.record_batch([pa.nulls(0, pa.string()) for _ in names or ()], names=list(names or ()))]
-    for start, part in zip(range(0, len(raw), BATCH_ROWS), parts, strict=True):
-        if part.shape is not parts[0].shape:
+    step = max(1, min(BATCH_ROWS, PART_BYTES * len(raw) // max(len(text), 1)))
+    for start in range(0, len(raw), step):
+        part = _decode_part(raw[start : start + step], start, names)
+        if parts and part.shape is not parts[0].shape:
             raise _mixed_shapes(start)
+        known.update(part.columns)
+        _check_size(len(raw), len(known))
+        parts.append(part)
+    if not parts:
+        columns = list(dict.fromkeys(names or ()))
+        return [pa.record_batch([pa.nulls(0, pa.string()) for _ in columns], names=columns)]
     return _unify(parts)
 
 
@@ -129,7 +136,7 @@ def _mixed_shapes(row: int) -> InvalidField:
 
 def _decode_part(raw: Sequence[msgspec.Raw], start: int, names: tuple[str, ...] | None) -> _Part:
     try:
-        rows = _DECODE.decode(b"[" + b",".join(raw[start : start + BATCH_ROWS]) + b"]")
+        rows = _DECODE.decode(b"[" + b",".join(raw) + b"]")
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise MalformedBody(f"rows from {start} on: {error}", field="rows") from None
     shape = type(rows[0])
@@ -165,11 +172,13 @@ def _columns_of_arrays(
 
 def to_arrow(values: Sequence[Any]) -> Any:
     """An array of JSON values: of one type where they have one, else of text."""
+    # Not left to Arrow: it would make a type of all keys of all values, in memory without bound.
+    if not NESTED.isdisjoint(map(type, values)):
+        return pa.array(_texts(values), pa.string())
     try:
-        array = pa.array(values)
+        return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return _large_integers(values) or pa.array(_texts(values), pa.string())
-    return pa.array(_texts(values), pa.string()) if pa.types.is_nested(array.type) else array
 
 
 def _large_integers(values: Sequence[Any]) -> Any:

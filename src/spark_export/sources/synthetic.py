@@ -79,7 +79,7 @@ class TradesDataset:
 
     def table(self, params: Mapping[str, Any]) -> Table:
         """Trades for `rows` and `seed`."""
-        bound = bind(self.parameters, params)
+        bound = bind(self.parameters, {name: value for name, value in params.items() if value is not None})
         return _Trades(bound["rows"], bound["seed"], self.threads, self.engine)
 
 

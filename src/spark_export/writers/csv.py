@@ -28,6 +28,7 @@ from spark_export.writers.base import Chunk, Tally, map_ordered
 AHEAD = 2
 """Batches formatted while one is sent: two keep two cores busy; a third only costs memory."""
 
+BYTE_ORDER_MARK = "\ufeff"
 BYTE_ORDER_MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff",
                     "utf-32-le": b"\xff\xfe\x00\x00", "utf-32-be": b"\x00\x00\xfe\xff"}  # fmt: skip
 WITH_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
@@ -136,8 +137,10 @@ class CsvWriter:
         labels = [guard_label(column.label) if dialect.guard else (column.label, 0) for column in columns]
         cells = [pa.array([label], pa.string()) for label, _ in labels]
         tally = Tally(escaped_cells=sum(count for _, count in labels))
-        line = self._join([self._quoter.quote(cell, Column("", Kind.TEXT)) for cell in cells])
-        data = self._to_encoding(line, tally)
+        quoted = [self._quoter.quote(cell, Column("", Kind.TEXT)) for cell in cells]
+        if quoted[0][0].as_py().startswith(BYTE_ORDER_MARK):  # unquoted, readers would take it for the file's
+            quoted[0] = _in_quotes(quoted[0])
+        data = self._to_encoding(self._join(quoted), tally)
         self._count(tally)
         return dialect.mark + bytes(data)
 
