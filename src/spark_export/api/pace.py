@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from spark_export.api.protocol import unread_bytes
+from spark_export.api.protocol import BoundedProtocol
 from spark_export.errors import ClientTooSlow
 
 GRACE_SECONDS = 30
@@ -39,12 +39,12 @@ class Pace:
 
 @asynccontextmanager
 async def open_pace(
-    transport: asyncio.Transport | None, least_bytes_per_second: int | None
+    connection: BoundedProtocol | None, least_bytes_per_second: int | None
 ) -> AsyncIterator[Callable[[int], None]]:
     """End the block when the client has been too slow; gives what is to be told how many bytes were handed over.
 
     Args:
-        transport: the client's; None where the server tells none, so that nothing can be seen of it.
+        connection: the client's; None where the server tells none, so that nothing can be seen of it.
         least_bytes_per_second: None for any speed.
 
     Raises:
@@ -55,12 +55,12 @@ async def open_pace(
     def hand_over(size: int) -> None:
         handed[0] += size
 
-    async def watch(client: asyncio.Transport) -> None:
+    async def watch(client: BoundedProtocol) -> None:
         loop, pace, read = asyncio.get_running_loop(), Pace(least_bytes_per_second), 0
         looked_at = loop.time()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            unread, now = unread_bytes(client), loop.time()
+            unread, now = client.unread_bytes(), loop.time()
             moved, read = handed[0] - unread - read, handed[0] - unread
             if not unread:
                 pace.owes_nothing()
@@ -71,7 +71,7 @@ async def open_pace(
 
     try:
         async with patience:
-            watching = None if transport is None else asyncio.create_task(watch(transport))
+            watching = None if connection is None else asyncio.create_task(watch(connection))
             try:
                 yield hand_over
             finally:

@@ -9,7 +9,9 @@ import asyncio
 import fcntl
 import json
 import logging
+import os
 import re
+import socket
 import struct
 import sys
 import termios
@@ -28,8 +30,8 @@ LINGER_SECONDS = 30
 STALLED_SECONDS = 120
 """A whole answer is sent to the end while its client takes some of it in such a time; the slot is free by then."""
 
-TRANSPORT = "spark_export.transport"
-"""Key of an ASGI scope: the connection's transport."""
+CONNECTION = "spark_export.connection"
+"""Key of an ASGI scope: the `BoundedProtocol` that the request came by."""
 
 HEAD_TOO_LARGE = (431, "head-too-large", f"the head is longer than {HEAD_BYTES} bytes")
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
@@ -46,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_timer: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._lost = False
         self._begun = False
         self._receiving = False
         self._idle_bytes = 0
@@ -61,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
+        self._lost = True
         self._stop_waiting()
         self._stop_lingering()
         super().connection_lost(exc)
@@ -80,7 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request has begun: its head must end in time."""
         super().on_message_begin()
         self._begun = True
-        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
         self._await_head()
 
     def on_headers_complete(self) -> None:
@@ -114,13 +118,40 @@ class BoundedProtocol(HttpToolsProtocol):
             pass
         elif self._receiving:
             self._lingering = self.loop.call_later(LINGER_SECONDS, self._end_receiving)
-        elif unread := unread_bytes(self.transport):
+        elif unread := self.unread_bytes():
             self._lingering = self.loop.call_later(STALLED_SECONDS, self._end_sending, unread)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or not such as is answered."""
         self._refuse(*(self._fault or (400, "malformed-request", msg)))
+
+    def unread_bytes(self) -> int:
+        """What was written and the client's system has not yet acknowledged: in the transport and in the kernel."""
+        if self._lost:
+            return 0
+        try:
+            queued: int = struct.unpack("i", fcntl.ioctl(self._descriptor(), termios.TIOCOUTQ, b"\0" * 4))[0]
+        except OSError:  # a kernel that does not tell
+            queued = 0
+        return self.transport.get_write_buffer_size() + queued
+
+    def reset(self) -> None:
+        """End the connection at once, and give up what the client has not taken yet, in the kernel too."""
+        if self._lost:
+            return
+        with socket.socket(fileno=os.dup(self._descriptor())) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def reset_after(self, seconds: float) -> None:
+        """The same, once the client had so long to take what there is."""
+        self._stop_lingering()
+        self._lingering = self.loop.call_later(seconds, self.reset)
+
+    def _descriptor(self) -> int:
+        found: int = self.transport.get_extra_info("socket").fileno()
+        return found
 
     def _check_head(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
@@ -148,12 +179,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end_receiving(self) -> None:
         if self._receiving:
-            self.transport.abort()
+            self.reset()
 
     def _end_sending(self, before: int) -> None:
-        unread = unread_bytes(self.transport)
+        unread = self.unread_bytes()
         if unread >= before:
-            self.transport.abort()
+            self.reset()
         elif unread:
             self._lingering = self.loop.call_later(STALLED_SECONDS, self._end_sending, unread)
 
@@ -201,16 +232,6 @@ def _without_upgrade(data: bytes) -> bytes:
     end = data.find(b"\r\n\r\n")
     head, rest = (data, b"") if end < 0 else (data[:end], data[end:])
     return UPGRADE.sub(b"\r\nx-upgrade:", head) + rest if UPGRADE.search(head) else data
-
-
-def unread_bytes(transport: asyncio.Transport) -> int:
-    """What was written and the client's system has not yet acknowledged: in the transport's buffer and the kernel's."""
-    waiting = transport.get_write_buffer_size()
-    found = transport.get_extra_info("socket")
-    if found is None or found.fileno() < 0 or not hasattr(termios, "TIOCOUTQ"):
-        return waiting
-    queued: int = struct.unpack("i", fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
-    return waiting + queued
 
 
 def drop_invalid_requests(record: logging.LogRecord) -> bool:

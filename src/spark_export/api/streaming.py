@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response, quota_headers
-from spark_export.api.protocol import LINGER_SECONDS, TRANSPORT
+from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtocol
 from spark_export.errors import ClientTooSlow, ExportError
 from spark_export.job import Export, Job
 from spark_export.pipeline import Exporter
@@ -68,7 +68,7 @@ class ExportResponse(Response):
             async with self._exporter.open(self._job) as export:
                 await send({"type": "http.response.start", "status": 200, "headers": _raw(headers_of(export))})
                 started = True
-                async with open_pace(scope.get(TRANSPORT), self._least_bytes_per_second) as hand_over:
+                async with open_pace(scope.get(CONNECTION), self._least_bytes_per_second) as hand_over:
                     async for chunk in export.body:
                         hand_over(len(chunk))
                         await send(_body(chunk))
@@ -77,7 +77,7 @@ class ExportResponse(Response):
         except Exception as error:
             if started:
                 _log_cause(error, self._job)
-                _end_connection(scope.get(TRANSPORT), error)
+                _end_connection(scope.get(CONNECTION), error)
                 raise BrokenExport(self._job.export_id) from error
             if not isinstance(error, ExportError):
                 raise
@@ -92,14 +92,14 @@ def _body(chunk: Chunk, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-def _end_connection(transport: asyncio.Transport | None, error: Exception) -> None:
+def _end_connection(connection: BoundedProtocol | None, error: Exception) -> None:
     """See to it that a broken answer does not wait for ever for its client to read what it was already given."""
-    if transport is None:
+    if connection is None:
         return
     if isinstance(error, ClientTooSlow):
-        transport.abort()
+        connection.reset()
     else:
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
+        connection.reset_after(LINGER_SECONDS)
 
 
 def headers_of(export: Export) -> dict[str, str]:
