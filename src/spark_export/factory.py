@@ -119,7 +119,7 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
             threads=readers,
         )
         stack.callback(engine.close)
-        datasets = make_datasets(file, engine, readers)
+        datasets = make_datasets(file, engine, kernels)
         memory = MemoryBound(settings.max_memory_bytes, clocks.monotonic)
         gate = Gate(
             settings.max_concurrent,
@@ -181,13 +181,16 @@ async def _trim_after_work(gate: Gate, threads: Executor) -> None:
         await asyncio.get_running_loop().run_in_executor(threads, trim)
 
 
-def make_datasets(file: DatasetsFile, engine: Engine, readers: Executor) -> dict[str, Dataset]:
+def make_datasets(file: DatasetsFile, engine: Engine, kernels: Executor) -> dict[str, Dataset]:
     """The built-in dataset and the file's; the file may name its own `trades`.
+
+    Trades are computed, never waited for, so they are made where batches are formatted: with as many threads more as
+    there are slots, a refusal waited half as long again for the interpreter.
 
     Raises:
         SettingsError: a dataset's SQL is not one SELECT statement, or its parameters are not those in the SQL.
     """
-    datasets: dict[str, Dataset] = {"trades": TradesDataset(readers, engine)}
+    datasets: dict[str, Dataset] = {"trades": TradesDataset(kernels, engine)}
     for name, config in file.datasets.items():
         parameters = config.parameters()
         try:
