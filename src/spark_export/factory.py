@@ -61,7 +61,6 @@ class Service:
         clocks: its time.
         datasets: what can be exported by name.
         keyring: who may ask; None where anyone may.
-        memory: whether there is room for more.
         exporter, gate, metrics, receipts, observer: see their classes.
         engine, readers: for tables made for one request.
     """
@@ -70,7 +69,6 @@ class Service:
     clocks: Clocks
     datasets: Mapping[str, Dataset]
     keyring: Keyring | None
-    memory: MemoryBound
     exporter: Exporter
     gate: Gate
     metrics: Metrics
@@ -145,18 +143,17 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
         trimming = asyncio.create_task(_trim_after_work(gate, readers))
         try:
             yield Service(
-                settings,
-                clocks,
-                datasets,
-                keyring,
-                memory,
-                exporter,
-                gate,
-                metrics,
-                receipts,
-                observer,
-                engine,
-                readers,
+                settings=settings,
+                clocks=clocks,
+                datasets=datasets,
+                keyring=keyring,
+                exporter=exporter,
+                gate=gate,
+                metrics=metrics,
+                receipts=receipts,
+                observer=observer,
+                engine=engine,
+                readers=readers,
             )
         finally:
             trimming.cancel()

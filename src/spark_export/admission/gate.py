@@ -92,6 +92,15 @@ class Gate:
             return
         raise self._full_error()
 
+    def check_memory(self) -> None:
+        """Refuse to take in more of what comes while the exports that run need all the memory.
+
+        Raises:
+            MemoryFull: they do.
+        """
+        if self.running and not self._has_memory():
+            raise self._memory_error()
+
     def drain(self) -> None:
         """Admit nobody any more and send away whoever waits; those who run go on."""
         self.draining = True

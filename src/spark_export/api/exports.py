@@ -16,7 +16,7 @@ from spark_export.api.callers import Callers
 from spark_export.api.ids import new_id, request_id_of
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
 from spark_export.api.problems import problem_responses
-from spark_export.api.refusals import check_memory, refuse, tell_left
+from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import choose_coding, choose_format, json_object, parse_request, read_body, split_rows
 from spark_export.api.streaming import ExportResponse
 from spark_export.errors import (
@@ -200,7 +200,7 @@ async def _job_of_body(request: Request, caller: Caller) -> Job:
     service = service_of(request)
     settings = service.settings
     body = await read_body(
-        request, settings.max_body_bytes, settings.min_client_bytes_per_second, lambda: check_memory(service)
+        request, settings.max_body_bytes, settings.min_client_bytes_per_second, service.gate.check_memory
     )
     rows, rest = split_rows(body)
     export_request = parse_request(rest)

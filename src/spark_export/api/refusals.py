@@ -8,12 +8,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from spark_export.api.callers import Callers, address_of
 from spark_export.api.ids import new_id, request_id_of
 from spark_export.api.problems import problem_response
-from spark_export.errors import AdmissionError, ExportError, MemoryFull
+from spark_export.errors import AdmissionError, ExportError
 from spark_export.factory import Service
 from spark_export.outcome import Outcome, State
 
 PATH = "/export"
-RETRY_AFTER_MEMORY_SECONDS = 5
 
 
 class Doorkeeper:
@@ -24,7 +23,7 @@ class Doorkeeper:
 
     Args:
         app: what is behind the door.
-        service: whose gate and memory are asked.
+        service: whose admission is asked.
         callers: who may come in.
     """
 
@@ -43,25 +42,10 @@ class Doorkeeper:
             caller = self._callers.caller_of(scope)
             name = caller.name
             self._service.exporter.check(caller)
-            check_memory(self._service)
         except ExportError as error:
             await refuse(self._service, scope, name, error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def check_memory(service: Service) -> None:
-    """Take in nothing more while the exports that run need all the memory.
-
-    Raises:
-        MemoryFull: they do.
-    """
-    if service.gate.running and not service.memory.holds():
-        raise MemoryFull(
-            "the exports that run need all the memory",
-            retry_after_seconds=RETRY_AFTER_MEMORY_SECONDS,
-            field="MAX_MEMORY_BYTES",
-        )
 
 
 def refuse(service: Service, scope: Scope, caller: str, error: ExportError) -> Response:

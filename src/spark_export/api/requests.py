@@ -30,7 +30,7 @@ async def read_body(request: Request, most: int | None, least_per_second: int | 
         request: whose.
         most: bytes; None for any number.
         least_per_second: bytes; None for any speed.
-        check: asked after each part whether there is memory for more.
+        check: asked after each part of a large one whether there is memory for more.
 
     Raises:
         BodyTooLarge: it is longer than allowed; no more than that is read.
@@ -53,7 +53,8 @@ async def read_body(request: Request, most: int | None, least_per_second: int | 
         body += chunk
         if most is not None and len(body) > most:
             raise _too_large(most)
-        check()
+        if len(body) > OPTIONS_BYTES_MOST:  # what is smaller holds no rows worth speaking of, and may wait for memory
+            check()
         before, now = now, loop.time()
         if not pace.is_kept(now - before, len(chunk)):
             raise _too_slow(least_per_second)
