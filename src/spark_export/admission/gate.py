@@ -208,11 +208,8 @@ class Gate:
         self._looking = None
         self._admit()
 
-    def _lacks_memory(self) -> bool:
-        return self.running < self._slots and not self._has_memory()
-
     def _full_error(self) -> AdmissionError:
-        if self._lacks_memory():
+        if self.running < self._slots:  # it is not a slot that they wait for
             return self._memory_error()
         return QueueFull(
             f"{self.running} exports run and {self.waiting} wait already",
@@ -221,7 +218,7 @@ class Gate:
         )
 
     def _timeout_error(self) -> AdmissionError:
-        if self._lacks_memory():
+        if self.running < self._slots:
             return self._memory_error()
         return QueueTimeout(
             f"no slot came free within {self._timeout_seconds:g} s",

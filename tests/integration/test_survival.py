@@ -1,0 +1,211 @@
+"""Clients that leave, that are slow, that are too many, or whose rows fill the memory, against the real process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.clients import (
+    AT_ONCE,
+    Address,
+    Answer,
+    Probe,
+    faults_of,
+    fetch,
+    get_json,
+    get_request,
+    iter_leavers,
+    leave_all,
+    open_client,
+    poll,
+    post_request,
+    press,
+    probe_health,
+    read_at,
+    read_footprint,
+    receive,
+    resident_kb,
+    until_given_back,
+    warm_up,
+    write_datasets,
+)
+
+from .conftest import Server, Start
+
+MIN_CLIENT = 100_000
+SLOW_SECONDS = 12
+"""By then the busy service has given back once what it freed meanwhile."""
+HUGE = "/export?dataset=trades&params=%7B%22rows%22:1000000000%7D"
+ONE_ROW = get_request("/export?dataset=trades&limit=1", Connection="close")
+
+
+def address_of(server: Server) -> Address:
+    """Where its sockets are."""
+    return "127.0.0.1", int(server.url.rpartition(":")[2])
+
+
+def test_clients_that_leave_leave_nothing_behind(start: Start, tmp_path: Path) -> None:
+    """After 2,000 that left at random moments: no slot, place, thread, descriptor, task, query or memory is held."""
+    datasets = str(write_datasets(tmp_path))
+    server = start(DATASETS=datasets, MAX_CONCURRENT="8", MAX_QUEUE="48", SOURCE_DATE_EPOCH="0", RECEIPTS_KEPT="1000")
+    address, pid = address_of(server), server.process.pid
+
+    async def run() -> tuple[Counter[tuple[str, int]], list[str]]:
+        asked = await warm_up(address, slots=8)
+        await asyncio.sleep(3)
+        before = await read_footprint(pid, address)
+        ended = await leave_all(address, iter_leavers(asked, 2000, seed=1), together=100)
+        after = await until_given_back(pid, address, before)
+        return Counter((leaver.moment, status) for leaver, status in ended), after.grown_beyond(before)
+
+    ended, left = uvloop.run(run())
+    assert left == []
+    assert len({moment for moment, _ in ended}) == 5
+    assert ended["in the middle", 200] > 100
+    assert ended["one byte before the end", 200] > 100
+    assert server.metric('export_requests_total{format="csv",outcome="cancelled"}') > 500
+    assert server.metric('export_requests_total{format="pdf",outcome="cancelled"}') > 100
+    assert server.metric('export_fail_total{reason="internal"}') == 0
+
+
+def test_slow_clients_hold_little_memory(start: Start) -> None:
+    """50 clients that read an endless CSV at 1 kB/s raise resident memory by less than 2 MB each."""
+    server = start(MAX_CONCURRENT="50", LOG_LEVEL="error")
+    address, pid = address_of(server), server.process.pid
+
+    async def slow() -> int:
+        async with open_client(address) as client:
+            await asyncio.get_running_loop().sock_sendall(client, get_request(HUGE))
+            return await read_at(client, 1000, SLOW_SECONDS)
+
+    async def run() -> tuple[list[int], int]:
+        for _ in range(4):
+            await fetch(address, get_request(HUGE.replace("1000000000", "200000"), Connection="close"))
+        before = resident_kb(pid)
+        reading = asyncio.gather(*(slow() for _ in range(50)))
+        await asyncio.sleep(SLOW_SECONDS - 0.5)
+        held = resident_kb(pid) - before
+        return await reading, held
+
+    counts, held_kb = uvloop.run(run())
+    assert all(0.8 * 1000 * SLOW_SECONDS < count <= 1000 * SLOW_SECONDS for count in counts)
+    assert held_kb * 1024 < 50 * 2_000_000
+
+
+def test_a_client_too_slow_is_cut_off_and_no_other(start: Start, tmp_path: Path) -> None:
+    """Who is slower than the least speed for 30 s gets a reset; who is faster, or waits for its source, is served."""
+    server = start(DATASETS=str(write_datasets(tmp_path)), MIN_CLIENT_BYTES_PER_SECOND=str(MIN_CLIENT))
+    address = address_of(server)
+    endless = get_request("/export?dataset=endless")
+
+    async def too_slow() -> float:
+        began = time.monotonic()
+        async with open_client(address) as client:
+            await asyncio.get_running_loop().sock_sendall(client, endless)
+            reading = asyncio.create_task(read_at(client, 1000, seconds=60))
+            receipts = await poll(lambda: get_json(address, "/exports"), bool, seconds=60)
+            seconds = time.monotonic() - began
+            reading.cancel()
+            await asyncio.wait({reading})
+            with pytest.raises(ConnectionResetError):  # behind what its own system holds already
+                await read_at(client, AT_ONCE, seconds=5)
+        assert [(each["state"], each["reason"]) for each in receipts] == [("failed", "client_too_slow")]
+        assert server.health() == (2, 0)
+        return seconds
+
+    async def fast_enough() -> int:
+        async with open_client(address) as client:
+            await asyncio.get_running_loop().sock_sendall(client, endless)
+            return await read_at(client, 2 * MIN_CLIENT, seconds=35)
+
+    async def run() -> tuple[float, int, Answer]:
+        halting = fetch(address, get_request("/export?dataset=halting", Connection="close"))
+        return await asyncio.gather(too_slow(), fast_enough(), halting)
+
+    seconds, count, halting = uvloop.run(run())
+    assert 30 <= seconds < 35
+    assert count > 30 * 2 * MIN_CLIENT
+    assert (halting.status, halting.whole, halting.body.count(b"\n")) == (200, True, 600_001)
+    assert halting.seconds > 34
+    assert server.metric('export_fail_total{reason="client_too_slow"}') == 1
+    server.until(lambda: server.health() == (0, 0))
+
+
+def test_overload_is_refused_in_order(start: Start) -> None:
+    """500 requests at once: each gets its whole file, or 503 and when to come again; health answers throughout."""
+    server = start(MAX_CONCURRENT="4", MAX_QUEUE="16", LOG_LEVEL="error")
+    address, rows = address_of(server), 50_000
+    request = get_request(HUGE.replace("1000000000", str(rows)), Connection="close")
+
+    async def run() -> tuple[list[Answer], list[Probe], list[str]]:
+        answers, probes = await press(address, request, 500, over_seconds=0)
+        return answers, probes, await faults_of(address, answers, rows)
+
+    answers, probes, faults = uvloop.run(run())
+    assert faults == []
+    assert Counter(answer.status for answer in answers)[200] >= 20
+    full = [answer for answer in answers if b"queue-full" in answer.body[:200]]
+    assert len(full) > 300
+    assert max(answer.seconds for answer in full) < 5
+    assert {probe.status for probe in probes} == {200}
+    assert len(probes) > 20
+
+
+def test_connections_beyond_the_most_are_refused(start: Start) -> None:
+    """The 51st connection of 50 gets 503 and its end; those before it go on."""
+    server = start(MAX_CONNECTIONS="50")
+    address = address_of(server)
+
+    async def run() -> tuple[list[tuple[int, bytes]], Answer]:
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(open_client(address)) for _ in range(50)]
+            refused = await fetch(address, b"")
+            for client in clients:
+                await loop.sock_sendall(client, get_request("/livez"))
+            return [await receive(client) for client in clients], refused
+
+    answers, refused = uvloop.run(run())
+    assert (refused.status, refused.whole, refused.fields["connection"]) == (503, True, "close")
+    assert json.loads(refused.body)["type"].endswith(":service-unavailable")
+    assert answers == 50 * [(200, b"ok\n")]
+    server.until(lambda: server.get("/livez").status_code == 200)
+
+
+def test_no_export_begins_without_memory(start: Start) -> None:
+    """While exports hold more than the bound new ones get 503, health goes on; when they are gone, all is served."""
+    server = start(MAX_MEMORY_BYTES=str(256 * 2**20), QUEUE_TIMEOUT_SECONDS="1", LOG_LEVEL="error")
+    address = address_of(server)
+    row = b'{"id": 1234567, "side": "buy", "price": 100.25, "note": "of a client that does not read"}'
+    request = post_request(b'{"rows": [' + b",".join([row] * 450_000) + b"]}", Connection="close")
+
+    async def run() -> tuple[Answer, Answer, list[Probe]]:
+        done, loop = asyncio.Event(), asyncio.get_running_loop()
+        probing = asyncio.create_task(probe_health(address, 0.05, done))
+        async with AsyncExitStack() as stack:
+            for _ in range(8):
+                client = await stack.enter_async_context(open_client(address))
+                await loop.sock_sendall(client, request)
+                if (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 200"):
+                    continue
+                refused = await fetch(address, request)
+                if refused.status != 200:
+                    break
+        served = await poll(lambda: fetch(address, ONE_ROW), lambda answer: answer.status == 200, seconds=5)
+        done.set()
+        return refused, served, await probing
+
+    refused, served, probes = uvloop.run(run())
+    problem = json.loads(refused.body)
+    assert (refused.status, problem["field"]) == (503, "MAX_MEMORY_BYTES")
+    assert problem["type"].endswith(":memory-full")
+    assert 1 <= int(refused.fields["retry-after"]) <= 600
+    assert served.status == 200
+    assert {probe.status for probe in probes} == {200}
