@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,18 @@ def test_a_bad_datasets_file_stops_the_start(tmp_path: Path, toml: str, message:
     assert run.returncode == 1
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_an_early_refusal_is_seen(start: Start, connection: str) -> None:
+    """Whoever is refused in the middle of a large body gets the problem, not a reset, and then the connection's end."""
+    server = start(MAX_BODY_BYTES="1000", LOG_LEVEL="error")
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
+        head = "POST /export HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20000000\r\n"
+        client.sendall(f"{head}Connection: {connection}\r\n\r\n".encode())
+        for _ in range(20):
+            client.sendall(b" " * 1_000_000)
+        client.settimeout(10)
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"MAX_BODY_BYTES" in answer

@@ -15,9 +15,11 @@ import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from spark_export.api.problems import MEDIA_TYPE
 
@@ -49,6 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._lost = False
+        self._held_open = False
         self._begun = False
         self._receiving = False
         self._idle_bytes = 0
@@ -99,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._receiving, self._begun = True, False
         self._idle_bytes = 0
         super().on_headers_complete()
+        self.cycle.send = self._holding(self.cycle)  # type: ignore[assignment, method-assign]
 
     def on_body(self, body: bytes) -> None:
         """Part of the body is there; who reads it has its own patience."""
@@ -110,17 +114,36 @@ class BoundedProtocol(HttpToolsProtocol):
         self._receiving = False
         self._idle_bytes = 0
         super().on_message_complete()
+        if self._held_open and self.cycle.response_complete:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """What is still to be received, or to be taken in by the client, is not waited for for ever."""
         self._stop_lingering()
         if self.pipeline:  # what is being received is another request, with a reader of its own
             pass
+        elif self._held_open and not self._receiving:
+            self.transport.close()
         elif self._receiving:
             self._lingering = self.loop.call_later(LINGER_SECONDS, self._end_receiving)
         elif unread := self.unread_bytes():
             self._lingering = self.loop.call_later(STALLED_SECONDS, self._end_sending, unread)
         super().on_response_complete()
+
+    def _holding(self, cycle: RequestResponseCycle) -> Callable[[ASGISendEvent], Coroutine[Any, Any, None]]:
+        """The cycle's `send`, but the end of an early answer does not close a connection whose request still comes.
+
+        Closed with bytes unread, a connection is reset, and its client never sees the answer (RFC 9112 9.6).
+        """
+        send = cycle.send
+
+        async def send_and_hold(message: ASGISendEvent) -> None:
+            await send(message)
+            early = self._receiving and cycle is self.cycle
+            if early and message["type"] == "http.response.start" and not cycle.keep_alive:
+                cycle.keep_alive = self._held_open = True
+
+        return send_and_hold
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or not such as is answered."""
