@@ -1,9 +1,9 @@
 """Presses a service of its own until a promise breaks, or none does.
 
-    .venv/bin/python scripts/stress.py leavers    clients that leave at random moments leave nothing behind
-    .venv/bin/python scripts/stress.py slow       clients that read at 1 kB/s hold little memory
-    .venv/bin/python scripts/stress.py overload   more requests than fit are refused in order, and health answers
-    .venv/bin/python scripts/stress.py soak       exports of every kind for ten minutes, and nothing grows
+    scripts/stress leavers    clients that leave at random moments leave nothing behind
+    scripts/stress slow       clients that read at 1 kB/s hold little memory
+    scripts/stress overload   more requests than fit are refused in order, and health answers
+    scripts/stress soak       exports of every kind for ten minutes, and nothing grows
 
 Exit status 0 when every promise was kept. The same clients test the service in tests/integration/test_survival.py.
 """

@@ -174,7 +174,7 @@ async def _trim_after_work(gate: Gate, threads: Executor) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(TRIM_EVERY_SECONDS):
                 await gate.until_idle()
-                await asyncio.sleep(TRIM_AFTER_SECONDS)
+        await asyncio.sleep(TRIM_AFTER_SECONDS)
         await asyncio.get_running_loop().run_in_executor(threads, trim)
 
 

@@ -14,6 +14,7 @@ import pytest
 from .conftest import Server, Start
 
 PLAIN = {"Accept-Encoding": "identity"}
+LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 def begin(server: Server, dataset: str = "endless") -> socket.socket:
@@ -73,7 +74,7 @@ def test_what_does_not_finish_in_time_is_broken_off(start: Start, data: Path) ->
     server = start(DATASETS=str(data / "datasets.toml"), DRAIN_SECONDS="0.5")
     client = begin(server)
     server.process.send_signal(signal.SIGTERM)
-    assert not rest(client).endswith(b"0\r\n\r\n")
+    assert not rest(client).endswith(LAST_CHUNK)
     assert server.process.wait(timeout=5) == 0
     assert "1 exports are broken off" in server.log.read_text()
 
@@ -89,7 +90,7 @@ def test_a_second_signal_ends_at_once(start: Start, data: Path, second: signal.S
     server.process.send_signal(second)
     assert server.process.wait(timeout=5) == 128 + second
     assert time.monotonic() - began < 2
-    assert not rest(client).endswith(b"0\r\n\r\n")
+    assert not rest(client).endswith(LAST_CHUNK)
 
 
 def test_an_idle_service_ends_soon(start: Start) -> None:

@@ -82,6 +82,8 @@ class Engine:
             "threads": query_threads,
             "memory_limit": f"{memory_bytes}B",
             "temp_directory": str(temp_folder),
+            # Its own allocator gives memory back only so: 222 MB, not 298, were left of 50 clients that read Parquet.
+            "allocator_background_threads": True,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
