@@ -22,9 +22,10 @@ import pytest
 from spark_export.errors import Forbidden, InvalidField, SourceError, SourceUnavailable
 from spark_export.model import Condition
 from spark_export.sources.base import Table
-from spark_export.sources.duckdb import COUNTED_LIMIT, Engine, SqlDataset
+from spark_export.sources.duckdb import Engine, SqlDataset
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.parameters import Parameter
+from spark_export.sources.query import COUNTED_LIMIT
 from spark_export.sources.selection import Selection
 from spark_export.sources.synthetic import TradesDataset, iter_trades
 
