@@ -32,7 +32,9 @@ def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
      ("DRAIN_SECONDS", "soon"), ("RECEIPTS_KEPT", "0"), ("DUCKDB_MEMORY_BYTES", "1000"), ("DUCKDB_THREADS", "0"),
      ("KERNEL_THREADS", "0"), ("SPOOL_DIR", "/no/such/folder"), ("DATASETS", "/no/such/file.toml"),
      ("LOG_FORMAT", "xml"), ("LOG_LEVEL", "loud"), ("API_KEYS", "nokey"), ("API_KEYS", "=x"), ("API_KEYS", "a="),
-     ("API_KEYS", "a=1,a=2"), ("API_KEYS", ","), ("MAX_CONCURRENT", "")],
+     ("API_KEYS", "a=1,a=2"), ("API_KEYS", ","), ("API_KEYS_FILE", "/no/such/file.toml"), ("MAX_MEMORY_BYTES", "1000"),
+     ("MAX_CONNECTIONS", "1"), ("MIN_CLIENT_BYTES_PER_SECOND", "0"), ("RECEIPTS_SECONDS", "0"), ("OPS_PORT", "70000"),
+     ("ALLOW_ANONYMOUS", "perhaps"), ("MAX_CONCURRENT", "")],
 )  # fmt: skip
 def test_bad_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A value that cannot be used is an error that names its variable, and only it."""
