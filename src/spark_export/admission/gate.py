@@ -209,22 +209,17 @@ class Gate:
         self._admit()
 
     def _full_error(self) -> AdmissionError:
-        if self.running < self._slots:  # it is not a slot that they wait for
-            return self._memory_error()
-        return QueueFull(
-            f"{self.running} exports run and {self.waiting} wait already",
-            retry_after_seconds=self._retry_after_seconds(),
-            field="MAX_QUEUE",
-        )
+        return self._error(QueueFull, f"{self.running} exports run and {self.waiting} wait already", "MAX_QUEUE")
 
     def _timeout_error(self) -> AdmissionError:
+        detail = f"no slot came free within {self._timeout_seconds:g} s"
+        return self._error(QueueTimeout, detail, "QUEUE_TIMEOUT_SECONDS")
+
+    def _error(self, kind: type[AdmissionError], detail: str, setting: str) -> AdmissionError:
+        """An error of that kind, or where it is not a slot that is missing, of the other."""
         if self.running < self._slots:
             return self._memory_error()
-        return QueueTimeout(
-            f"no slot came free within {self._timeout_seconds:g} s",
-            retry_after_seconds=self._retry_after_seconds(),
-            field="QUEUE_TIMEOUT_SECONDS",
-        )
+        return kind(detail, retry_after_seconds=self._retry_after_seconds(), field=setting)
 
     def _memory_error(self) -> MemoryFull:
         return MemoryFull(

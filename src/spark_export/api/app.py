@@ -20,7 +20,7 @@ from spark_export.factory import Service
 def create_app(service: Service) -> ASGIApp:
     """The application over a service, which its caller opens and closes.
 
-    The door is before FastAPI: what is refused there costs a quarter of what it costs behind it.
+    The door is before FastAPI: what is refused there costs the less.
     """
     app = FastAPI(
         title="spark-export",

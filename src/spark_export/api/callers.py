@@ -19,11 +19,18 @@ class Callers:
         self._keyring = keyring
 
     def caller_of(self, scope: Scope) -> Caller:
-        """The caller whose key the request carries; where nobody needs one, the client's address.
+        """The caller whose key the request carries; where nobody needs one, the client's address. Found once a request.
 
         Raises:
             Unauthorized: there are keys, and the request carries none of them.
         """
+        state = scope["state"]
+        if "caller" not in state:
+            state["caller"] = self._find(scope)
+        found: Caller = state["caller"]
+        return found
+
+    def _find(self, scope: Scope) -> Caller:
         address = address_of(scope)
         if self._keyring is None:
             return Caller(address, address)
