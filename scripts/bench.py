@@ -12,26 +12,23 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
-import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
+from service import Service, running, running_service
 
 from spark_export.sources.synthetic import SCHEMA, iter_trades
 
 PYTHON = sys.executable
-COMMAND = str(Path(PYTHON).parent / "spark-export")
 FETCHED_BYTES = 2**20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own, so that its COPY reads and writes on every core."""
@@ -98,7 +95,7 @@ def bench_service(folder: Path, rounds: int) -> None:
     write_datasets(folder)
     ready = []
     for _ in range(rounds):
-        with running_service(None) as service:
+        with running_service() as service:
             ready.append(service.ready_seconds)
             idle = service.resident_mib()
     print(f"ready after start                          {statistics.median(ready):8.2f} s")
@@ -121,67 +118,6 @@ def bench_service(folder: Path, rounds: int) -> None:
             answers = health_under_load(service, f"/export?dataset=ten&format={form}&limit=2000000", exports=4)
             p99, worst = percentile(answers, 99) * 1000, answers[-1] * 1000
             print(f"/healthz p99 of {len(answers):5}, four {form} exports     {p99:8.1f} ms  (worst {worst:.1f})")
-
-
-class Service:
-    """A running server.
-
-    Attributes:
-        url: where it answers.
-        client: asks it. A new one for each request would take 30 ms, to load certificates.
-        ready_seconds: from its start to its first answer.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], client: httpx.Client, ready_seconds: float) -> None:
-        self._process = process
-        self.url = str(client.base_url)
-        self.client = client
-        self.ready_seconds = ready_seconds
-
-    def get(self, path: str) -> bytes:
-        """The whole body of an answer that must be 200."""
-        return self.client.get(path).raise_for_status().content
-
-    def resident_mib(self, *, peak: bool = False) -> float:
-        """Resident memory of the process, now or at its peak."""
-        name = "VmHWM" if peak else "VmRSS"
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(name))
-
-
-@contextmanager
-def running_service(folder: Path | None) -> Iterator[Service]:
-    """The service, with the folder's datasets file."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SPARK_EXPORT_")}
-    if folder is not None:
-        environment["SPARK_EXPORT_DATASETS"] = str(folder / "datasets.toml")
-    environment["SPARK_EXPORT_LOG_LEVEL"] = "warning"
-    with running([COMMAND, "serve"], "/readyz", cwd=folder or Path(), environment=environment) as service:
-        yield service
-
-
-@contextmanager
-def running(command: list[str], path: str, *, cwd: Path, environment: dict[str, str]) -> Iterator[Service]:
-    """A server on a free port, stopped at the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
-        began = time.monotonic()
-        process = subprocess.Popen([*command, "--port", str(port)], cwd=cwd, env=environment)
-        try:
-            while True:
-                try:
-                    client.get(path, timeout=5).raise_for_status()
-                    break
-                except httpx.TransportError:
-                    if process.poll() is not None or time.monotonic() - began > 30:
-                        raise
-                    time.sleep(0.01)
-            yield Service(process, client, time.monotonic() - began)
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
 
 
 def write_trades(path: Path, rows: int) -> None:

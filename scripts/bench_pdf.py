@@ -13,17 +13,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench import (
-    Service,
     copy,
     fetch,
     first_byte,
     health_under_load,
     peak_mib,
     percentile,
-    running_service,
     timed,
     write_trades,
 )
+from service import Service, running_service
 
 import spark_export
 

@@ -12,20 +12,16 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
+
+from service import running_service
 
 CONFIG = """
 # What a schema cannot say: whether a column is in the rows, a name is a time zone, a filter fits its column's type.
@@ -36,7 +32,6 @@ expected-statuses = ["2xx", 401, 403, 404, 406, 413, 422, 429, 503]
 expected-statuses = [400, 401, 403, 404, 405, 406, 413, 415, 422, 429, 503]
 """
 BIN = Path(sys.executable).parent
-START_SECONDS = 30
 RUN_SECONDS = 540
 REQUEST_SECONDS = 30
 DETAIL_CHARACTERS = 90
@@ -48,59 +43,32 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-examples", type=int, default=40)
     given, more = parser.parse_known_args(arguments)
-    with tempfile.TemporaryDirectory() as name, open_service(Path(name)) as url:
+    with tempfile.TemporaryDirectory() as name, running_service(log=(log := Path(name) / "log")) as service:
         events, config = Path(name) / "events.ndjson", Path(name) / "schemathesis.toml"
         config.write_text(CONFIG, encoding="utf-8")
         command: list[str | Path] = [
-            BIN / "schemathesis", "--config-file", config, "--no-color", "run", f"{url}/openapi.json",
+            BIN / "schemathesis", "--config-file", config, "--no-color", "run", f"{service.url}/openapi.json",
             "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--mode", "all",
             "--seed", str(given.seed), "--max-examples", str(given.max_examples), "--continue-on-failure",
             "--request-timeout", str(REQUEST_SECONDS), "--suppress-health-check", "all",
             "--generation-database", "none", "--output-sanitize", "false",
             "--report", "ndjson", "--report-ndjson-path", events, *more,
         ]  # fmt: skip
-        status = subprocess.run(command, check=False, timeout=RUN_SECONDS, cwd=name).returncode
+        # Its own report is shown only where something failed: its last line reads like a test run's without tests.
+        said = subprocess.run(
+            command, check=False, timeout=RUN_SECONDS, cwd=name, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         cases, failed = counts_of(events)
-        log = (Path(name) / "log").read_text(encoding="utf-8")
+        logged = log.read_text(encoding="utf-8")
+    if said.returncode:
+        print(said.stdout.decode())
     for what, times in failed.most_common():
         print(f"{times:5} {what}")
     print(f"{cases} cases, {sum(failed.values())} failed checks of {len(failed)} kinds")
-    if "Traceback" in log:
-        print(log)
+    if "Traceback" in logged:
+        print(logged)
         return 1
-    return status
-
-
-@contextmanager
-def open_service(folder: Path) -> Iterator[str]:
-    """A service of its own; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_EXPORT_")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([BIN / "spark-export", "serve", "--port", str(port)], env=environment, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/readyz")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def wait_for(url: str) -> None:
-    """Until it answers."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - an address of this script
-        except URLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    return said.returncode
 
 
 def counts_of(events: Path) -> tuple[int, Counter[str]]:

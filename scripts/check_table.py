@@ -19,7 +19,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import duckdb
-from bench import running_service
+from service import running_service
 
 
 def main(table: Path) -> None:
