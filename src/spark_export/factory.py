@@ -126,7 +126,7 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
             clocks.monotonic,
             memory.holds,
         )
-        metrics = Metrics(gate, clocks.monotonic, lambda: engine.queries)
+        metrics = Metrics(gate, memory, clocks.monotonic, lambda: engine.queries)
         receipts = Receipts(settings.receipts_kept, settings.receipts_seconds, clocks.monotonic)
         observer = Observers([metrics, receipts, LogObserver()])
         exporter = Exporter(

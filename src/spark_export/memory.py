@@ -70,16 +70,16 @@ class MemoryBound:
     """
 
     def __init__(self, most_bytes: int | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._clock = clock
         self._trimmed_at = -TRIM_AGAIN_SECONDS
 
     def holds(self) -> bool:
         """Whether there is room; what is free but not given back does not count against it."""
-        if self._most_bytes is None or resident_bytes() <= self._most_bytes:
+        if self.most_bytes is None or resident_bytes() <= self.most_bytes:
             return True
         if self._clock() - self._trimmed_at < TRIM_AGAIN_SECONDS:
             return False
         trim()
         self._trimmed_at = self._clock()
-        return resident_bytes() <= self._most_bytes
+        return resident_bytes() <= self.most_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from spark_export import __version__
 from spark_export.admission.gate import Gate
 from spark_export.errors import error_reasons
-from spark_export.memory import resident_bytes
+from spark_export.memory import MemoryBound, resident_bytes
 from spark_export.model import Format
 from spark_export.outcome import Outcome, State
 
@@ -50,11 +51,14 @@ class Metrics:
 
     Args:
         gate: asked for its load when scraped.
+        memory: what the process may hold.
         clock: seconds that never go back.
         queries: how many are open in the embedded engine.
     """
 
-    def __init__(self, gate: Gate, clock: Callable[[], float], queries: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, gate: Gate, memory: MemoryBound, clock: Callable[[], float], queries: Callable[[], int] = lambda: 0
+    ) -> None:
         self._ends = EndsWindow(clock)
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
@@ -83,13 +87,13 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
             registry=registry,
         )
-        self._gauges(gate, queries)
+        self._gauges(gate, memory, queries)
         Info("spark_export_build", "Version of the service.", registry=registry).info(
             {"version": __version__, "python": sys.version.split()[0]}
         )
         self._initialise()
 
-    def _gauges(self, gate: Gate, queries: Callable[[], int]) -> None:
+    def _gauges(self, gate: Gate, memory: MemoryBound, queries: Callable[[], int]) -> None:
         for name, text, read in (
             ("export_concurrent_running", "Exports that hold a slot.", lambda: gate.running),
             ("export_queue_depth", "Exports that wait for a slot.", lambda: gate.waiting),
@@ -99,6 +103,13 @@ class Metrics:
                 "export_success_rate",
                 "Completed of completed and failed exports, over five minutes.",
                 self._ends.success_rate,
+            ),
+            ("spark_export_running_limit", "Exports that may run at once.", lambda: gate.slots),
+            ("spark_export_queue_limit", "Exports that may wait for a slot.", lambda: gate.queue),
+            (
+                "spark_export_memory_limit_bytes",
+                "Resident memory beyond which no export begins; infinite where there is no limit.",
+                lambda: math.inf if memory.most_bytes is None else memory.most_bytes,
             ),
             ("spark_export_tasks", "Tasks of the event loop: a handful when nothing runs.", _tasks),
             ("spark_export_queries", "Open queries of the embedded engine.", queries),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from spark_export.admission.gate import Gate
 from spark_export.errors import error_reasons
+from spark_export.memory import MemoryBound
 from spark_export.metrics import WINDOW_SECONDS, Metrics
 from spark_export.model import Format
 from spark_export.outcome import Outcome, State
@@ -70,7 +72,15 @@ def board() -> Board:
     """Metrics before the first export."""
     clock = Clock()
     gate = Gate(2, 2, 1.0, clock)
-    return Board(clock, gate, Metrics(gate, clock))
+    return Board(clock, gate, Metrics(gate, MemoryBound(None), clock))
+
+
+def test_limits_are_series(board: Board) -> None:
+    """An alert can say how near a limit is; memory without a limit has an infinite one."""
+    limits = ("spark_export_running_limit", "spark_export_queue_limit", "spark_export_memory_limit_bytes")
+    assert [board.value(name) for name in limits] == [2, 2, math.inf]
+    bound = Metrics(board.gate, MemoryBound(3 * 2**30), board.clock)
+    assert "\nspark_export_memory_limit_bytes 3.221225472e+09\n" in bound.render().decode()
 
 
 def test_nine_series(board: Board) -> None:

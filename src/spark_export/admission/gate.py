@@ -43,8 +43,8 @@ class Gate:
         clock: Callable[[], float],
         has_memory: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._slots = slots
-        self._queue = queue
+        self.slots = slots
+        self.queue = queue
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._has_memory = has_memory
@@ -59,7 +59,7 @@ class Gate:
         self.draining = False
 
     def __repr__(self) -> str:
-        return f"<Gate running {self.running}/{self._slots}, waiting {self.waiting}/{self._queue}>"
+        return f"<Gate running {self.running}/{self.slots}, waiting {self.waiting}/{self.queue}>"
 
     @asynccontextmanager
     async def open_slot(self, caller: str) -> AsyncIterator[None]:
@@ -88,7 +88,7 @@ class Gate:
         """
         if self.draining:
             raise draining_error()
-        if self._admits() or self.waiting < self._queue or self._displaceable(caller) is not None:
+        if self._admits() or self.waiting < self.queue or self._displaceable(caller) is not None:
             return
         raise self._full_error()
 
@@ -122,14 +122,14 @@ class Gate:
         return not self._waiting and self._has_room()
 
     def _has_room(self) -> bool:
-        return self.running == 0 or (self.running < self._slots and self._has_memory())
+        return self.running == 0 or (self.running < self.slots and self._has_memory())
 
     async def _acquire(self, caller: str) -> None:
         self.check(caller)
         if self._admits():
             self._take()
             return
-        if self.waiting >= self._queue and (greedy := self._displaceable(caller)) is not None:
+        if self.waiting >= self.queue and (greedy := self._displaceable(caller)) is not None:
             self._displace(greedy)
         await self._wait(caller)
 
@@ -201,7 +201,7 @@ class Gate:
 
     def _look_again(self) -> None:
         """While someone waits beside a free slot it is memory that is missing, and nobody tells when it is back."""
-        if self._looking is None and self._waiting and self.running < self._slots:
+        if self._looking is None and self._waiting and self.running < self.slots:
             self._looking = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -217,7 +217,7 @@ class Gate:
 
     def _error(self, kind: type[AdmissionError], detail: str, setting: str) -> AdmissionError:
         """An error of that kind, or where it is not a slot that is missing, of the other."""
-        if self.running < self._slots:
+        if self.running < self.slots:
             return self._memory_error()
         return kind(detail, retry_after_seconds=self._retry_after_seconds(), field=setting)
 
