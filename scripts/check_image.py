@@ -88,6 +88,8 @@ def check_build() -> Iterator[Check]:
     began = time.monotonic()
     built = run(BUILD)
     yield Check(BUILD, built.returncode == 0, f"{time.monotonic() - began:.1f} s")
+    if built.returncode:
+        sys.exit(built.stdout + built.stderr)
     size, base = (inspect(image)["Size"] / 1e6 for image in (IMAGE, BASE))
     yield Check("size over the base", size - base <= SIZE_MOST_MB, f"{size - base:.0f} MB ({size:.0f} less {base:.0f})")
     yield Check("largest packages", True, package_sizes())
