@@ -35,9 +35,9 @@ class Prometheus:
         """
         return list(self._ask("/api/v1/query", query=expression)["result"])
 
-    def alerts(self) -> dict[str, str]:
-        """State (`pending`, `firing`) by name of each alert that is active."""
-        return {each["labels"]["alertname"]: each["state"] for each in self._ask("/api/v1/alerts")["alerts"]}
+    def alerts(self) -> list[dict[str, Any]]:
+        """Each alert that is pending or firing, with `state`, `labels` and `annotations`."""
+        return list(self._ask("/api/v1/alerts")["alerts"])
 
     def _ask(self, path: str, **parameters: str) -> dict[str, Any]:
         answer = self._client.get(path, params=parameters).raise_for_status()

@@ -45,28 +45,38 @@ class Service:
 
 
 @contextmanager
-def running_service(folder: Path | None = None, log: Path | None = None, **settings: str) -> Iterator[Service]:
+def running_service(
+    folder: Path | None = None, log: Path | None = None, port: int | None = None, **settings: str
+) -> Iterator[Service]:
     """The service itself.
 
     Args:
         folder: whose datasets.toml it has.
         log: file that takes its log; standard error unless given.
+        port: where it listens; a free one unless given.
         settings: by their names without the prefix, `MAX_ROWS="10"`.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_EXPORT_")}
     if folder is not None:
         settings["DATASETS"] = str(folder / "datasets.toml")
     environment |= {f"SPARK_EXPORT_{name}": value for name, value in ({"LOG_LEVEL": "warning"} | settings).items()}
-    with running([COMMAND, "serve"], "/readyz", cwd=folder or Path(), environment=environment, log=log) as service:
+    command = [COMMAND, "serve"]
+    with running(command, "/readyz", cwd=folder or Path(), environment=environment, log=log, port=port) as service:
         yield service
 
 
 @contextmanager
 def running(
-    command: Sequence[str], path: str, *, cwd: Path, environment: Mapping[str, str], log: Path | None = None
+    command: Sequence[str],
+    path: str,
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    log: Path | None = None,
+    port: int | None = None,
 ) -> Iterator[Service]:
     """Any server that takes `--port`, once the path answers."""
-    port = free_port()
+    port = port or free_port()
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client,
         (log or Path("/dev/stderr")).open("ab") as stderr,
