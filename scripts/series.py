@@ -90,7 +90,7 @@ def faults_of_types(scraped: Scrape) -> list[str]:
     """Which of the nine are not there, or of another type."""
     found = {name: scraped.types.get(name) or scraped.types.get(name.removesuffix("_total")) for name in SERIES}
     return [
-        f"{name} is {'missing' if found[name] is None else f'a {found[name]}'}, not a {kind}"
+        f"{name} is missing" if found[name] is None else f"{name} is of type {found[name]}, not {kind}"
         for name, kind in SERIES.items()
         if found[name] != kind
     ]
