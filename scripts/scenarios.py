@@ -23,6 +23,8 @@ NOTES = (
 FIRST_TRADE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 MILLISECONDS_BETWEEN = 250
 
+UNITS = ((1_000_000, "M"), (1000, "k"), (1, ""))
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -41,8 +43,8 @@ class Scenario:
     @property
     def name(self) -> str:
         """Such as `csv 10k of trades`."""
-        rows = f"{self.rows // 1000}k" if self.rows and self.rows % 1000 == 0 else str(self.rows)
-        return f"{self.format} {rows} {'inline' if self.dataset is None else f'of {self.dataset}'}"
+        size, unit = next(each for each in UNITS if self.rows % each[0] == 0)
+        return f"{self.format} {self.rows // size}{unit} {'inline' if self.dataset is None else f'of {self.dataset}'}"
 
     @property
     def is_exact(self) -> bool:

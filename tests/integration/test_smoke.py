@@ -33,6 +33,7 @@ from tests.broken import Altered, Answer, Changed, Fault, Misread, broken_servic
 from .conftest import Server, Start, free_port
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+DOCS = SCRIPTS.parent / "docs" / "smoke.md"
 SHORT_BATCH = tuple(Scenario(100, form, dataset) for form in ("csv", "pdf") for dataset in (None, "trades"))
 KEY = "a-key-of-thirty-two-characters-or-so"
 
@@ -332,6 +333,19 @@ def test_seed_keeps_a_whole_file(service: Server, tmp_path: Path, dataset: str |
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_commands_of_the_docs_run(service: Server, tmp_path: Path) -> None:
+    """Each command in docs/smoke.md exits with 0, and makes the file that it names."""
+    blocks = re.findall(r"```sh\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 4
+    for command in commands:
+        python, name, *arguments = command.split()
+        assert python == ".venv/bin/python"
+        ran = [sys.executable, SCRIPTS.parent / name, *arguments, "--url", service.url]
+        subprocess.run(ran, cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == set(re.findall(r"--output (\S+)", "\n".join(commands)))
+
+
 def test_seed_runs_five_in_parallel(service: Server) -> None:
     """--batch prints a table of five whole exports: 1k, 10k and 50k rows as CSV, 1k and 10k as PDF."""
     ran = run_script("seed_export.py", "--url", service.url, "--batch")
@@ -351,16 +365,37 @@ def lose_byte(answer: Answer) -> None:
     answer.body = answer.body[:-1] if answer.is_of("csv", inline=True) else answer.body
 
 
-@pytest.mark.parametrize(("change", "told"), [(cut_csv, "broke off after"), (lose_byte, "bytes: the receipt says")])
+def change_byte(answer: Answer) -> None:
+    """CSV files have another byte than their receipts say."""
+    if answer.is_of("csv", inline=True):
+        answer.body = answer.body.replace(b"TRD-0000001", b"TRD-0000007")
+
+
+def lose_receipt(answer: Answer) -> None:
+    """There are no receipts."""
+    answer.status = 404 if answer.path.startswith("/exports/") else answer.status
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (cut_csv, "broke off after"),
+        (lose_byte, "bytes: the receipt says"),
+        (change_byte, "SHA-256: the receipt says"),
+        (lose_receipt, "no receipt: 404"),
+    ],
+)
 def test_seed_keeps_no_broken_file(
     service: Server,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Answer], None],
     told: str,
 ) -> None:
     """A file that is not whole is not there, what was there before is, and the exit status is 1."""
     path = tmp_path / "rows.csv"
+    monkeypatch.setattr(smoke, "RECEIPT_SECONDS", 0)
     with broken_service(service.url, Changed(by=change)) as url:
         assert seed_export.main(["--url", url, "--rows", "100", "--output", str(path)]) == 1
         assert list(tmp_path.iterdir()) == []
