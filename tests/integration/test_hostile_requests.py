@@ -101,7 +101,7 @@ DATASETS = st.sampled_from(sorted(PARAMS)).flatmap(
 )
 BODIES = st.builds(operator.or_, ROWS.map(lambda rows: {"rows": rows}) | DATASETS, REQUESTS)
 
-SOME = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SOME = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

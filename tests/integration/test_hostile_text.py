@@ -31,7 +31,7 @@ NASTY = st.sampled_from(
 )  # fmt: skip
 TEXT = st.lists(NASTY | st.text(max_size=8), max_size=4).map("".join)
 NAMES = st.lists(TEXT.filter(bool), min_size=1, max_size=4, unique=True)
-PROPERTY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(suppress_health_check=list(HealthCheck))
 
 NOT_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f]")
 NOT_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f-\x9f"/\\\u2028\u2029]')

@@ -100,7 +100,7 @@ def test_python_reads_it_back(rows: list[tuple[str | None, ...]], options: dict[
 
 
 @given(rows=ROWS)
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_duckdb_reads_it_back(tmp_path: Path, rows: list[tuple[str | None, ...]]) -> None:
     """DuckDB reads every text back, and tells missing from empty ones."""
     data, _, _ = write(texts_table(rows), formulas="keep")

@@ -62,7 +62,7 @@ def selections(names: st.SearchStrategy[str], values: st.SearchStrategy[Scalar])
 
 
 SELECTIONS = selections(st.sampled_from(TEXT_COLUMNS), MARKED) | selections(NAMES, VALUES)
-PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 ROWS = pa.table(

@@ -27,7 +27,7 @@ OPTIONS = st.fixed_dictionaries(
         "font_size": st.sampled_from([4, 7.3, 8, 11]),
     }
 )
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.text(max_size=30).map(lambda text: text.encode("utf-8", "replace").decode())
 
 

@@ -55,7 +55,7 @@ def test_totals_take_a_page_only_when_they_must(
     assert len(press.sizes(made[0])) - len(press.sizes(made[1])) == more
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(
         st.none() | st.decimals(min_value=-(10**18), max_value=10**18, places=4, allow_nan=False),
