@@ -23,7 +23,7 @@ from spark_export.errors import SettingsError, UnknownDataset
 from spark_export.job import Clocks, Job
 from spark_export.memory import MemoryBound, trim
 from spark_export.metrics import Metrics
-from spark_export.model import Format
+from spark_export.model import ExportRequest, Format
 from spark_export.observe import LogObserver, Observer, Observers
 from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
@@ -89,14 +89,28 @@ class Service:
             known = name_some(list(self.datasets))
             raise UnknownDataset(f"no dataset {name!r}; there are {known}", field="dataset") from None
 
-    def inline_table(self, rows: bytes | memoryview, names: tuple[str, ...] | None) -> Table:
-        """The rows of a request's body as a table."""
+    def table(self, request: ExportRequest, rows: memoryview | None) -> Table:
+        """What the request takes its rows from: the JSON text of rows where there is one, else a dataset.
+
+        Raises:
+            UnknownDataset, InvalidField: there is none of that name, or its parameters do not fit.
+        """
+        if rows is None:
+            return self.dataset(request.dataset or "").table(request.params)
+        names = None if request.columns is None else tuple(column.name for column in request.columns)
         return InlineTable(rows, names, self.readers, self.engine)
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, clocks: Clocks | None = None) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, clocks: Clocks | None = None, log: Observer | None = None
+) -> AsyncIterator[Service]:
     """A service; leaving the block ends its threads and its engine.
+
+    Args:
+        settings: it is made of.
+        clocks: its time; the machine's unless given.
+        log: told of every export beside metrics and receipts; a line each unless given.
 
     Raises:
         SettingsError: a setting or the datasets file cannot be used.
@@ -128,7 +142,7 @@ async def open_service(settings: Settings, clocks: Clocks | None = None) -> Asyn
         )
         metrics = Metrics(gate, memory, clocks.monotonic, lambda: engine.queries)
         receipts = Receipts(settings.receipts_kept, settings.receipts_seconds, clocks.monotonic)
-        observer = Observers([metrics, receipts, LogObserver()])
+        observer = Observers([metrics, receipts, log or LogObserver()])
         exporter = Exporter(
             limiter=RateLimiter(_rate_of(settings)),
             gate=gate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,13 @@ from spark_export.admission.bucket import Quota
 from spark_export.model import ExportRequest, Format
 from spark_export.sources.base import Table
 from spark_export.writers.base import Chunk, Writer
+
+ID_BYTES = 16
+
+
+def new_id() -> str:
+    """An unguessable id, 22 characters."""
+    return secrets.token_urlsafe(ID_BYTES)
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,12 @@ class Job:
 
 @dataclass
 class Progress:
-    """What an export has come to so far."""
+    """What an export has come to so far; `total_rows` is what it will come to, None where nobody knows."""
 
     started_at: float
     began: float
     rows: int = 0
+    total_rows: int | None = None
     truncated: bool = False
     bytes: int = 0
     sent_bytes: int = 0
@@ -63,6 +72,7 @@ class Export:
         coding: content coding of the body, None for the file as it is.
         truncated: whether rows will be left out at the caller's cap; None where it did not ask for that.
         body: the bytes to send.
+        progress: what of it is made.
     """
 
     job: Job
@@ -71,6 +81,7 @@ class Export:
     coding: str | None
     truncated: bool | None
     body: AsyncGenerator[Chunk, None]
+    progress: Progress
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,10 @@ import logging
 import sys
 from typing import Literal
 
+from spark_export.errors import ExportError
+
+LOG = logging.getLogger("spark_export")
+
 PLAIN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 SHOWN_IN_TEXT = ("export_id", "request_id", "caller", "address", "format", "dataset", "asked")
 
@@ -49,3 +53,11 @@ def configure_logs(form: Literal["text", "json"], level: str) -> None:
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.root.handlers = [handler]
     logging.root.setLevel(level.upper())
+
+
+def log_cause(error: Exception, **ids: str) -> None:
+    """What the caller is not told: the exception behind the error, or the traceback of a bug."""
+    if not isinstance(error, ExportError):
+        LOG.error("internal error", exc_info=error, extra=ids)
+    elif error.__cause__ is not None:
+        LOG.error("%s: %s", error.slug, error.__cause__, extra=ids)

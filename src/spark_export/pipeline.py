@@ -101,6 +101,7 @@ class Exporter:
         source = await stack.enter_async_context(job.table().open(selection))
         cap = job.caller.max_rows or self._max_rows
         truncated = await self._check_total(job, selection, source, cap)
+        progress.total_rows = cap if truncated else source.total_rows
         writer = progress.writer = self._make_writer(job, source.schema)
         # Pages are deflated already: a second time costs and gains nothing.
         coding = job.coding if job.file_format is Format.CSV else None
@@ -109,7 +110,7 @@ class Exporter:
         coded = await stack.enter_async_context(aclosing(compress(file, coding, self._threads)))
         first = await anext(coded, b"")
         body = await stack.enter_async_context(aclosing(self._body(first, coded, job, progress)))
-        return Export(job, writer.media_type, quota, coding, truncated, body)
+        return Export(job, writer.media_type, quota, coding, truncated, body, progress)
 
     def check(self, caller: Caller) -> None:
         """Refuse what `open` would refuse at once, whatever is asked; nothing is taken.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
@@ -13,24 +12,19 @@ from starlette.requests import ClientDisconnect
 
 from spark_export.access import Caller
 from spark_export.api.callers import Callers
-from spark_export.api.ids import new_id, request_id_of
+from spark_export.api.ids import request_id_of
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
 from spark_export.api.problems import problem_responses
 from spark_export.api.refusals import refuse, tell_left
-from spark_export.api.requests import choose_coding, choose_format, json_object, parse_request, read_body, split_rows
+from spark_export.api.requests import choose_coding, choose_format, read_body
 from spark_export.api.streaming import ExportResponse
-from spark_export.errors import (
-    AdmissionError,
-    InvalidField,
-    RequestError,
-    UnknownExport,
-    UnsupportedMediaType,
-)
+from spark_export.errors import AdmissionError, RequestError, UnknownExport, UnsupportedMediaType
 from spark_export.factory import Service
-from spark_export.job import Job
+from spark_export.job import Job, new_id
 from spark_export.model import ExportRequest, Format
 from spark_export.outcome import Outcome
-from spark_export.sources.base import Dataset, Table
+from spark_export.parsing import check_origin, join_request, json_object, parse_request, split_rows
+from spark_export.sources.base import Dataset
 from spark_export.sources.parameters import Parameter
 from spark_export.sources.selection import Selection
 
@@ -204,10 +198,7 @@ async def _job_of_body(request: Request, caller: Caller) -> Job:
     )
     rows, rest = split_rows(body)
     export_request = parse_request(rest)
-    if rows is not None and export_request.dataset is not None:
-        raise InvalidField("give rows or a dataset, not both", field="rows")
-    if rows is None and export_request.dataset is None:
-        raise InvalidField("give rows or a dataset", field="dataset")
+    check_origin(export_request, rows)
     return _job(request, caller, export_request, rows)
 
 
@@ -219,12 +210,10 @@ async def _job_of_link(
     params: str | None,
     options: str | None,
 ) -> Job:
-    asked = json_object("options", options) | {name: value for name, value in given.items() if value is not None}
+    asked = json_object("options", options)
     if params is not None:
         asked["params"] = json_object("params", params)
-    if title is not None:
-        asked["pdf"] = dict(asked.get("pdf") or {}) | {"title": title}
-    return _job(request, caller, parse_request(json.dumps(asked).encode()), None)
+    return _job(request, caller, join_request(asked, given, title), None)
 
 
 def _job(request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None) -> Job:
@@ -238,13 +227,6 @@ def _job(request: Request, caller: Caller, export_request: ExportRequest, rows: 
         caller=caller,
         request=export_request,
         file_format=choose_format(export_request, accept),
-        table=lambda: _table(service, export_request, rows),
+        table=lambda: service.table(export_request, rows),
         coding=choose_coding(request.headers.get("accept-encoding")),
     )
-
-
-def _table(service: Service, export_request: ExportRequest, rows: memoryview | None) -> Table:
-    if rows is None:
-        return service.dataset(export_request.dataset or "").table(export_request.params)
-    names = None if export_request.columns is None else tuple(column.name for column in export_request.columns)
-    return service.inline_table(rows, names)

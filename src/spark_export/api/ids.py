@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-import secrets
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spark_export.job import new_id
+
 HEADER = "X-Request-Id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 """Nothing that could forge a log line or a header."""
-
-ID_BYTES = 16
-
-
-def new_id() -> str:
-    """An unguessable id, 22 characters."""
-    return secrets.token_urlsafe(ID_BYTES)
 
 
 def request_id_of(scope: Scope) -> str:

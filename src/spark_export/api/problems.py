@@ -10,13 +10,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel
-from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from spark_export import errors
 from spark_export.admission.bucket import Quota
 from spark_export.api.ids import request_id_of
+from spark_export.parsing import invalid_fields
 
 LOG = logging.getLogger("spark_export")
 
@@ -121,24 +121,6 @@ def _headers(error: errors.ExportError) -> dict[str, str]:
 
 def _respond(problem: Problem, headers: dict[str, str]) -> Response:
     return Response(problem.model_dump_json(exclude_none=True), problem.status, headers, media_type=MEDIA_TYPE)
-
-
-def invalid_fields(found: list[ErrorDetails], *skip: str) -> errors.InvalidField:
-    """The complaints of pydantic as one error; the first is the headline.
-
-    Args:
-        found: as `ValidationError.errors()` has them.
-        skip: leading parts of a location that are not part of the request (`body`, `query`).
-    """
-    fields = [(path_of(each["loc"], *skip) or "body", each["msg"].removeprefix("Value error, ")) for each in found]
-    field, detail = fields[0]
-    return errors.InvalidField(f"{field}: {detail}", field=field, more=tuple(fields) if len(fields) > 1 else ())
-
-
-def path_of(location: tuple[str | int, ...], *skip: str) -> str:
-    """A location as a path: `where[0].value`."""
-    parts = location[1:] if location and location[0] in skip else location
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -6,10 +6,11 @@ from fastapi.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spark_export.api.callers import Callers, address_of
-from spark_export.api.ids import new_id, request_id_of
+from spark_export.api.ids import request_id_of
 from spark_export.api.problems import problem_response
 from spark_export.errors import AdmissionError, ExportError
 from spark_export.factory import Service
+from spark_export.job import new_id
 from spark_export.outcome import Outcome, State
 
 PATH = "/export"

@@ -1,24 +1,18 @@
-"""Reads a request: its body, without decoding a row; its fields; the format and coding that the client accepts."""
+"""Reads what HTTP says of a request: its body, the format and the coding that the client accepts."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
-import msgspec
 from fastapi import Request
-from pydantic import ValidationError
 
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE, accepts_format, preferred
 from spark_export.api.pace import GRACE_SECONDS, Pace
-from spark_export.api.problems import invalid_fields
-from spark_export.errors import BodyTooLarge, BodyTooSlow, InvalidField, MalformedBody, NotAcceptable
+from spark_export.errors import BodyTooLarge, BodyTooSlow, NotAcceptable
 from spark_export.model import ExportRequest, Format
+from spark_export.parsing import OPTIONS_BYTES_MOST
 from spark_export.writers.compression import CODINGS
-
-OPTIONS_BYTES_MOST = 2**20
-"""Of a request less its rows: it is read on the event loop, 20 ms for so much."""
 
 Check = Callable[[], None]
 
@@ -69,57 +63,6 @@ def _too_slow(least_per_second: int | None) -> BodyTooSlow:
 
 def _too_large(most: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is longer than the {most} bytes that MAX_BODY_BYTES allows", field="MAX_BODY_BYTES")
-
-
-def split_rows(body: bytes) -> tuple[memoryview | None, bytes]:
-    """The JSON text of `rows`, None where there are none, and the JSON text of the rest; no row is decoded.
-
-    Raises:
-        MalformedBody: the body is no JSON object.
-    """
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        raise MalformedBody("the body is no JSON object") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MalformedBody(f"the body is no JSON: {error}") from None
-    rows = fields.pop("rows", None)
-    return memoryview(rows) if rows is not None and bytes(
-        memoryview(rows)[:4]
-    ) != b"null" else None, msgspec.json.encode(fields)
-
-
-def parse_request(text: bytes) -> ExportRequest:
-    """The export request.
-
-    Args:
-        text: JSON, without rows.
-
-    Raises:
-        BodyTooLarge: it is longer than any request needs to be.
-        InvalidField: naming every field that cannot be used.
-    """
-    if len(text) > OPTIONS_BYTES_MOST:
-        raise BodyTooLarge(f"the request, less its rows, is longer than {OPTIONS_BYTES_MOST} bytes", field="body")
-    try:
-        return ExportRequest.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        raise invalid_fields(error.errors(include_input=False, include_url=False, include_context=False)) from None
-
-
-def json_object(name: str, text: str | None) -> dict[str, Any]:
-    """A query parameter's JSON object; empty where it was not sent.
-
-    Raises:
-        InvalidField: it is no JSON object.
-    """
-    if text is None:
-        return {}
-    try:
-        found = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError):
-        raise InvalidField(f"{name} takes a JSON object", field=name) from None
-    return found
 
 
 def choose_format(export_request: ExportRequest, accept: str | None) -> Format:

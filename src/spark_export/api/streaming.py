@@ -8,8 +8,8 @@ what fails after it breaks the connection, so that no client takes the file for 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
+from logging import LogRecord
 from urllib.parse import quote
 
 from fastapi.responses import Response
@@ -20,15 +20,14 @@ from spark_export.api.problems import BrokenExport, problem_response, quota_head
 from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtocol
 from spark_export.errors import ClientTooSlow, ExportError
 from spark_export.job import Export, Job
+from spark_export.logs import log_cause
 from spark_export.pipeline import Exporter
 from spark_export.writers.base import Chunk
-
-LOG = logging.getLogger("spark_export")
 
 UNSAFE_IN_TOKEN = re.compile(r"[^ !#$&+.^_`{}~0-9A-Za-z()\[\],;=@-]")
 
 
-def drop_broken_exports(record: logging.LogRecord) -> bool:
+def drop_broken_exports(record: LogRecord) -> bool:
     """A filter for the server's log: its traceback of a broken export says nothing that the outcome does not."""
     return not (record.exc_info and isinstance(record.exc_info[1], BrokenExport))
 
@@ -76,12 +75,12 @@ class ExportResponse(Response):
                     await send(_body(b""))
         except Exception as error:
             if started:
-                _log_cause(error, self._job)
+                log_cause(error, export_id=self._job.export_id, request_id=self._job.request_id)
                 _end_connection(scope.get(CONNECTION), error)
                 raise BrokenExport(self._job.export_id) from error
             if not isinstance(error, ExportError):
                 raise
-            _log_cause(error, self._job)
+            log_cause(error, export_id=self._job.export_id, request_id=self._job.request_id)
             await problem_response(error, self._job.request_id, self._job.export_id)(scope, receive, send)
             return
         # Only now is it sure that nothing failed, and the receipt is there before the client sees the end.
@@ -135,15 +134,6 @@ def content_disposition(filename: str) -> str:
 
 def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-
-
-def _log_cause(error: Exception, job: Job) -> None:
-    """What the caller is not told: the exception behind the error, or the traceback of a bug."""
-    ids = {"export_id": job.export_id, "request_id": job.request_id}
-    if not isinstance(error, ExportError):
-        LOG.error("internal error", exc_info=error, extra=ids)
-    elif error.__cause__ is not None:
-        LOG.error("%s: %s", error.slug, error.__cause__, extra=ids)
 
 
 async def _until_disconnect(receive: Receive) -> None:
