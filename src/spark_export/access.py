@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Self
@@ -155,48 +155,55 @@ def hash_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def load_keyring(keys: Mapping[str, SecretStr] | None, file: Path | None, datasets: Iterable[str]) -> Keyring | None:
+def load_keyring(
+    keys: Mapping[str, SecretStr] | None, file: Path | None, datasets: Collection[str] | None
+) -> Keyring | None:
     """The callers of API_KEYS and of the file together; None where neither is given.
 
     Args:
         keys: secret by name, without bounds.
         file: TOML with a table `keys`.
-        datasets: names that a key may be given.
+        datasets: names that a key may be given; None where they are not known.
 
     Raises:
-        SettingsError: the file, or a key in it, cannot be used.
+        SettingsError: the file, or a key in it, cannot be used; every one is named.
     """
     if keys is None and file is None:
         return None
     configs = {name: KeyConfig(key=key) for name, key in (keys or {}).items()}
     given = _read_keys_file(file) if file is not None else {}
-    if twice := configs.keys() & given.keys():
-        raise SettingsError(f"API_KEYS_FILE: keys.{min(twice)} is in API_KEYS as well")
+    twice = sorted(configs.keys() & given.keys())
+    problems = [f"API_KEYS_FILE: keys.{name} is in API_KEYS as well" for name in twice]
     callers: dict[bytes, Caller] = {}
     for name, config in (configs | given).items():
-        where = f"keys.{name}"
         try:
-            hashed = config.hash()
+            _add_caller(name, config, callers)
         except ValueError as error:
-            raise SettingsError(f"{where}: {error}") from None
-        if hashed in callers:
-            raise SettingsError(f"{where}: the same key as {callers[hashed].name}")
-        callers[hashed] = config.caller(name)
-    _check_datasets(callers.values(), frozenset(datasets))
+            problems.append(f"keys.{name}: {error}")
+    if datasets is not None:
+        problems += _iter_unknown_datasets(callers.values(), datasets)
+    if problems:
+        raise SettingsError(*problems)
     return Keyring(callers)
+
+
+def _add_caller(name: str, config: KeyConfig, callers: dict[bytes, Caller]) -> None:
+    hashed = config.hash()
+    if hashed in callers:
+        raise ValueError(f"the same key as {callers[hashed].name}")
+    callers[hashed] = config.caller(name)
 
 
 def _read_keys_file(path: Path) -> dict[str, KeyConfig]:
     keys = read_toml(path, _KeysFile).keys
-    for name in keys:
-        if not NAME.fullmatch(name):
-            raise SettingsError(f"{path.name}: keys: a name is letters, digits, `_`, `.`, `@` and `-`")
+    if not all(map(NAME.fullmatch, keys)):
+        raise SettingsError(f"{path.name}: keys: a name is letters, digits, `_`, `.`, `@` and `-`")
     return keys
 
 
-def _check_datasets(callers: Iterable[Caller], known: frozenset[str]) -> None:
+def _iter_unknown_datasets(callers: Iterable[Caller], known: Collection[str]) -> Iterator[str]:
     for caller in callers:
         for key, named in (("datasets", caller.datasets or ()), ("columns", caller.columns)):
             for dataset in sorted(named):
                 if dataset not in known:
-                    raise SettingsError(f"keys.{caller.name}.{key}: no dataset {dataset!r}")
+                    yield f"keys.{caller.name}.{key}: no dataset {dataset!r}"

@@ -34,6 +34,12 @@ table, in `api.problems`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+S = TypeVar("S")
+
 DETAIL_CHARACTERS = 1000
 FIELD_CHARACTERS = 200
 FIELDS_NAMED = 20
@@ -256,4 +262,32 @@ def _cut(text: str, characters: int) -> str:
 
 
 class SettingsError(Exception):
-    """A setting or the datasets file cannot be used; the message names the variable or the key."""
+    """A setting or a file that it names cannot be used.
+
+    Attributes:
+        problems: all that was found, each naming the variable or the key to change.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+class Problems:
+    """Goes on where something cannot be used, and keeps what is wrong with it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, None] = {}
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Every problem so far, each once."""
+        return tuple(self._found)
+
+    def instead(self, other: S, make: Callable[[], T]) -> T | S:
+        """What is made; the other where it cannot be."""
+        try:
+            return make()
+        except SettingsError as error:
+            self._found |= dict.fromkeys(error.problems)
+            return other

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 from spark_export.access import Keyring, load_keyring
 from spark_export.admission.bucket import Rate, RateLimiter
 from spark_export.admission.gate import Gate
-from spark_export.errors import SettingsError, UnknownDataset
+from spark_export.errors import Problems, SettingsError, UnknownDataset
 from spark_export.job import Clocks, Job
 from spark_export.memory import MemoryBound, trim
 from spark_export.metrics import Metrics
@@ -29,7 +30,7 @@ from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
 from spark_export.settings import Settings, variable_of
 from spark_export.sources.base import Dataset, Table
-from spark_export.sources.catalog import DatasetsFile, read_datasets_file
+from spark_export.sources.catalog import DatasetConfig, DatasetsFile, read_datasets_file
 from spark_export.sources.duckdb import Engine, SqlDataset
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.synthetic import TradesDataset
@@ -113,25 +114,38 @@ async def open_service(
         log: told of every export beside metrics and receipts; a line each unless given.
 
     Raises:
-        SettingsError: a setting or the datasets file cannot be used.
+        SettingsError: naming every setting and every part of a file that cannot be used.
     """
+    async with open_usable_service(settings, clocks, log) as (service, problems):
+        if problems:
+            raise SettingsError(*problems)
+        yield service
+
+
+@asynccontextmanager
+async def open_usable_service(
+    settings: Settings, clocks: Clocks | None = None, log: Observer | None = None
+) -> AsyncIterator[tuple[Service, tuple[str, ...]]]:
+    """A service without what cannot be used, and what is wrong with that; to be looked at, not to be served."""
     clocks = clocks or Clocks(monotonic=time.monotonic, wall=time.time)
+    problems = Problems()
     # Peak of 10,000,000 rows as CSV: 272 MB with malloc, 331 with Arrow's mimalloc, at the same speed.
     pa.set_memory_pool(pa.system_memory_pool())
     with ExitStack() as stack:
         readers = stack.enter_context(ThreadPoolExecutor(settings.max_concurrent + SPARE_READERS, "reader"))
         kernels = stack.enter_context(ThreadPoolExecutor(settings.kernel_threads, "kernel"))
-        file = read_datasets_file(settings.datasets) if settings.datasets is not None else DatasetsFile()
+        file = problems.instead(None, lambda: _read_datasets(settings.datasets))
         engine = Engine(
             folder=settings.datasets.parent if settings.datasets is not None else None,
-            databases=file.databases,
+            databases=file.databases if file is not None else {},
             memory_bytes=settings.duckdb_memory_bytes,
             query_threads=settings.duckdb_threads,
             temp_folder=stack.enter_context(open_spool(settings.spool_dir)),
             threads=readers,
         )
         stack.callback(engine.close)
-        datasets = make_datasets(file, engine, kernels)
+        problems.instead(None, engine.attach)
+        datasets = make_datasets(file or DatasetsFile(), engine, kernels, problems)
         memory = MemoryBound(settings.max_memory_bytes, clocks.monotonic)
         gate = Gate(
             settings.max_concurrent,
@@ -146,33 +160,39 @@ async def open_service(
         exporter = Exporter(
             limiter=RateLimiter(_rate_of(settings)),
             gate=gate,
-            make_writer=WriterFactory(kernels, clocks, load_pdf_parts(settings)),
+            make_writer=WriterFactory(kernels, clocks, load_pdf_parts(settings, problems)),
             observer=observer,
             threads=kernels,
             max_rows=settings.max_rows,
             timeout_seconds=settings.export_timeout_seconds,
             clocks=clocks,
         )
-        keyring = load_keyring(settings.api_keys, settings.api_keys_file, datasets)
+        known = {*datasets, *file.datasets} if file is not None else None
+        keyring = problems.instead(None, lambda: load_keyring(settings.api_keys, settings.api_keys_file, known))
+        service = Service(
+            settings=settings,
+            clocks=clocks,
+            datasets=datasets,
+            keyring=keyring,
+            exporter=exporter,
+            gate=gate,
+            metrics=metrics,
+            receipts=receipts,
+            observer=observer,
+            engine=engine,
+            readers=readers,
+        )
         trimming = asyncio.create_task(_trim_after_work(gate, readers))
         try:
-            yield Service(
-                settings=settings,
-                clocks=clocks,
-                datasets=datasets,
-                keyring=keyring,
-                exporter=exporter,
-                gate=gate,
-                metrics=metrics,
-                receipts=receipts,
-                observer=observer,
-                engine=engine,
-                readers=readers,
-            )
+            yield service, problems.found
         finally:
             trimming.cancel()
             with suppress(asyncio.CancelledError):
                 await trimming
+
+
+def _read_datasets(path: Path | None) -> DatasetsFile:
+    return DatasetsFile() if path is None else read_datasets_file(path)
 
 
 def _rate_of(settings: Settings) -> Rate | None:
@@ -192,29 +212,38 @@ async def _trim_after_work(gate: Gate, threads: Executor) -> None:
         await asyncio.get_running_loop().run_in_executor(threads, trim)
 
 
-def make_datasets(file: DatasetsFile, engine: Engine, kernels: Executor) -> dict[str, Dataset]:
-    """The built-in dataset and the file's; the file may name its own `trades`.
+def make_datasets(file: DatasetsFile, engine: Engine, kernels: Executor, problems: Problems) -> dict[str, Dataset]:
+    """The built-in dataset and those of the file that can be used; the file may name its own `trades`.
 
     Trades are computed, never waited for, so they are made where batches are formatted: with as many threads more as
     there are slots, a refusal waited half as long again for the interpreter.
-
-    Raises:
-        SettingsError: a dataset's SQL is not one SELECT statement, or its parameters are not those in the SQL.
     """
     datasets: dict[str, Dataset] = {"trades": TradesDataset(kernels, engine)}
     for name, config in file.datasets.items():
-        parameters = config.parameters()
-        try:
-            used = engine.parameters_of(config.sql)
-        except ValueError as error:
-            raise SettingsError(f"datasets.{name}.sql: {error}") from None
-        declared = {parameter.name for parameter in parameters}
-        if used != declared:
-            odd = min(used ^ declared)
-            problem = "is in the sql but not declared" if odd in used else "is declared but not in the sql"
-            raise SettingsError(f"datasets.{name}.params.{odd}: {problem}")
-        datasets[name] = SqlDataset(name, config.description, parameters, config.sql, config.database, engine)
+        made = problems.instead(None, partial(_make_dataset, name, config, engine))
+        if made is not None:
+            datasets[name] = made
     return datasets
+
+
+def _make_dataset(name: str, config: DatasetConfig, engine: Engine) -> Dataset:
+    """A dataset of the file.
+
+    Raises:
+        SettingsError: its SQL is not one SELECT statement, or its parameters are not those in the SQL.
+    """
+    parameters = config.parameters()
+    try:
+        used = engine.parameters_of(config.sql)
+    except ValueError as error:
+        raise SettingsError(f"datasets.{name}.sql: {error}") from None
+    declared = {parameter.name for parameter in parameters}
+    if used != declared:
+        where = f"datasets.{name}.params"
+        undeclared = [f"{where}.{odd}: is in the sql but not declared" for odd in sorted(used - declared)]
+        unused = [f"{where}.{odd}: is declared but not in the sql" for odd in sorted(declared - used)]
+        raise SettingsError(*undeclared, *unused)
+    return SqlDataset(name, config.description, parameters, config.sql, config.database, engine)
 
 
 class PdfParts:
@@ -241,17 +270,18 @@ class PdfParts:
             return self._fonts
 
 
-def load_pdf_parts(settings: Settings) -> PdfParts:
-    """The operator's fonts and logo.
+def load_pdf_parts(settings: Settings, problems: Problems) -> PdfParts:
+    """The operator's fonts and logo, as far as they can be used."""
+    faces = [problems.instead(None, partial(_load_font, path)) for path in settings.fonts]
+    logo = problems.instead(None, lambda: _load_logo(settings.logo))
+    return PdfParts([face for face in faces if face is not None], logo, settings.source_date_epoch)
 
-    Raises:
-        SettingsError: one of them cannot be used.
-    """
+
+def _load_font(path: str) -> Face:
     try:
-        faces = [load_face(path) for path in settings.fonts]
+        return load_face(path)
     except ValueError as error:
         raise SettingsError(f"{variable_of('fonts')}: {error}") from None
-    return PdfParts(faces, _load_logo(settings.logo), settings.source_date_epoch)
 
 
 def _load_logo(path: Path | None) -> Logo | None:

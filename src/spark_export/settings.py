@@ -31,6 +31,8 @@ MIB = 2**20
 
 KUBERNETES_SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 """Kubernetes sets these in every pod beside a Service named spark-export."""
+ROUNDS = 3
+"""Of replacing what cannot be used: values, what they come to together, and the last one that finds nothing."""
 
 
 class Strict(BaseModel):
@@ -220,8 +222,8 @@ def read_toml(path: Path, model: type[StrictModel]) -> StrictModel:
         raise SettingsError(f"{path.name}: {error}") from None
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
-        problems = [f"{'.'.join(map(str, each['loc']))}: {_message(each['msg'])}" for each in found]
-        raise SettingsError("; ".join(f"{path.name}: {problem}" for problem in problems)) from None
+        problems = [f"{path.name}: {'.'.join(map(str, each['loc']))}: {_message(each['msg'])}" for each in found]
+        raise SettingsError(*problems) from None
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -230,16 +232,44 @@ def load_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
     Raises:
         SettingsError: a value cannot be used, or a variable with the prefix is none of the settings.
     """
-    environment = os.environ if environment is None else environment
-    known = {variable_of(name) for name in Settings.model_fields}
-    for variable in environment:
-        unknown = variable.startswith(PREFIX) and variable not in known
-        if unknown and not KUBERNETES_SERVICE_LINK.fullmatch(variable):
-            raise SettingsError(f"{variable}: no such setting; there are {', '.join(sorted(known))}")
+    problems = _unknown_variables(os.environ if environment is None else environment)
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
-        raise SettingsError("; ".join(_problems(error))) from None
+        raise SettingsError(*problems, *_problems(error)) from None
+    if problems:
+        raise SettingsError(*problems)
+    return settings
+
+
+def load_usable_settings(**given: Any) -> tuple[Settings, tuple[str, ...]]:
+    """The settings, a default for each value that cannot be used, and what is wrong with those.
+
+    Raises:
+        SettingsError: not even a default can be used.
+    """
+    try:
+        return load_settings(**given), ()
+    except SettingsError as error:
+        problems = list(error.problems)
+    for _ in range(ROUNDS):
+        try:
+            return Settings(**given), tuple(dict.fromkeys(problems))
+        except ValidationError as error:
+            problems += _problems(error)
+            given |= {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in _bad(error)}
+    raise SettingsError(*dict.fromkeys(problems))
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    known = {variable_of(name) for name in Settings.model_fields}
+    unknown = [each for each in environment if each.startswith(PREFIX) and each not in known]
+    there_are = ", ".join(sorted(known))
+    return [
+        f"{variable}: no such setting; there are {there_are}"
+        for variable in unknown
+        if not KUBERNETES_SERVICE_LINK.fullmatch(variable)
+    ]
 
 
 def variable_of(name: str) -> str:
@@ -253,6 +283,11 @@ def _problems(error: ValidationError) -> list[str]:
         name = variable_of(str(each["loc"][0])) if each["loc"] else variable_of("allow_anonymous")
         found.append(f"{name}: {_message(each['msg'])}")
     return found
+
+
+def _bad(error: ValidationError) -> set[str]:
+    """Names of the settings that cannot be used; the host where it takes keys that nobody gave."""
+    return {str(each["loc"][0]).lower() if each["loc"] else "host" for each in error.errors()}
 
 
 def _message(text: str) -> str:

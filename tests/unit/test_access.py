@@ -106,3 +106,13 @@ def test_a_bad_file_names_the_key(tmp_path: Path, text: str, message: str) -> No
         keyring_of(tmp_path, text, {"ops": SecretStr("key-of-ops")})
     assert message in str(caught.value)
     assert "s3c" not in str(caught.value)
+
+
+def test_all_bad_keys_are_named(tmp_path: Path) -> None:
+    """Several mistakes are named at once; datasets that are not known are not looked for."""
+    text = "[keys.desk]\nkey = 's3 cret'\n[keys.risk]\nkey = 's3cret'\ndatasets = ['trade']"
+    with pytest.raises(SettingsError) as caught:
+        keyring_of(tmp_path, text)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["keys.desk", "keys.risk.datasets"]
+    with pytest.raises(SettingsError, match=r"^keys\.desk: [^;]*$"):
+        load_keyring(None, tmp_path / "keys.toml", None)

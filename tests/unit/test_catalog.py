@@ -79,6 +79,13 @@ def test_mistakes(tmp_path: Path, text: str, key: str) -> None:
     assert str(caught.value).startswith(f"sets.toml: {key}: ")
 
 
+def test_all_mistakes_are_named(tmp_path: Path) -> None:
+    """Several mistakes are named at once."""
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, "databases.'a-b' = 'x.duckdb'\ndatasets.1a.sql = 'SELECT 1'")
+    assert [problem.split(":")[1] for problem in caught.value.problems] == [" databases.a-b", " datasets.1a"]
+
+
 @pytest.mark.parametrize("content", [b"[datasets", b"\xff\xfe", b"a = 1\na = 2"])
 def test_no_toml(tmp_path: Path, content: bytes) -> None:
     """A file that is no TOML is named."""

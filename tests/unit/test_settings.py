@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spark_export.errors import SettingsError
-from spark_export.settings import PREFIX, Settings, load_settings, variable_of
+from spark_export.settings import PREFIX, Settings, load_settings, load_usable_settings, variable_of
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +155,18 @@ def test_no_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().source_date_epoch is None
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
     assert load_settings().source_date_epoch is None
+
+
+def test_usable_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default stands for each value that cannot be used, and every problem is told once."""
+    for name, value in {"PORT": "x", "HOST": "0.0.0.0", "MAX_ROWS": "9", "DATASETS": "/no/such", "PROT": "1"}.items():  # noqa: S104
+        monkeypatch.setenv(PREFIX + name, value)
+    settings, problems = load_usable_settings(max_queue="y")
+    assert (settings.port, settings.host, settings.max_rows, settings.datasets) == (4001, "127.0.0.1", 9, None)
+    named = [problem.removeprefix(PREFIX).partition(":")[0] for problem in problems]
+    assert named == ["PROT", "PORT", "DATASETS", "MAX_QUEUE", "ALLOW_ANONYMOUS"]
+
+
+def test_all_is_usable() -> None:
+    """Where nothing is wrong, nothing is told."""
+    assert load_usable_settings(port="5000") == (load_settings(port="5000"), ())

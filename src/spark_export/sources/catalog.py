@@ -15,6 +15,7 @@ default = "UA"
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,32 +71,33 @@ def read_datasets_file(path: Path) -> DatasetsFile:
         SettingsError: the file cannot be read, is no TOML, or a key in it cannot be used; the message names it.
     """
     parsed = read_toml(path, DatasetsFile)
-    _check_names(path, parsed)
+    if problems := [f"{path.name}: {problem}" for problem in _iter_problems(parsed)]:
+        raise SettingsError(*problems)
     databases = {alias: path.parent / file for alias, file in parsed.databases.items()}
     return parsed.model_copy(update={"databases": databases})
 
 
-def _check_names(path: Path, parsed: DatasetsFile) -> None:
+def _iter_problems(parsed: DatasetsFile) -> Iterator[str]:
     for alias in parsed.databases:
         if not PARAMETER_NAME.fullmatch(alias):
-            raise SettingsError(f"{path.name}: databases.{alias}: an alias is letters, digits and underscores")
+            yield f"databases.{alias}: an alias is letters, digits and underscores"
     for name, config in parsed.datasets.items():
-        where = f"{path.name}: datasets.{name}"
+        where = f"datasets.{name}"
         if not NAME.fullmatch(name):
-            raise SettingsError(f"{where}: a name is letters, digits, `_`, `.` and `-`, and begins with a letter")
+            yield f"{where}: a name is letters, digits, `_`, `.` and `-`, and begins with a letter"
         if config.database is not None and config.database not in parsed.databases:
-            raise SettingsError(f"{where}.database: no database {config.database!r} under [databases]")
+            yield f"{where}.database: no database {config.database!r} under [databases]"
         for parameter in config.parameters():
-            _check_parameter(f"{where}.params.{parameter.name}", parameter)
+            yield from _iter_parameter_problems(f"{where}.params.{parameter.name}", parameter)
 
 
-def _check_parameter(where: str, parameter: Parameter) -> None:
+def _iter_parameter_problems(where: str, parameter: Parameter) -> Iterator[str]:
     if not PARAMETER_NAME.fullmatch(parameter.name):
-        raise SettingsError(f"{where}: a parameter's name is letters, digits and underscores")
+        yield f"{where}: a parameter's name is letters, digits and underscores"
     for bound in ("minimum", "maximum"):
         if getattr(parameter, bound) is not None and parameter.type not in BOUNDED:
-            raise SettingsError(f"{where}.{bound}: a parameter of type {parameter.type} has no bounds")
+            yield f"{where}.{bound}: a parameter of type {parameter.type} has no bounds"
     try:
         parameter.convert(parameter.default)
     except ValueError as error:
-        raise SettingsError(f"{where}.default: {error}") from None
+        yield f"{where}.default: {error}"

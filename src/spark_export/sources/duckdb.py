@@ -67,6 +67,7 @@ class Engine:
         }
         self._lock = threading.Lock()
         self._opened: Any = None
+        self._unattached: list[str] = []
         self._queries: set[Query] = set()
 
     @property
@@ -84,13 +85,22 @@ class Engine:
             try:
                 connection.execute(f"ATTACH {_literal(str(path))} AS {quoted(alias)} (READ_ONLY)")
             except duckdb.Error as error:
-                raise SettingsError(f"databases.{alias}: cannot attach {path.name!r}: {_first_line(error)}") from error
+                self._unattached.append(f"databases.{alias}: cannot attach {path.name!r}: {_first_line(error)}")
         if self._folder is not None:
             connection.execute(f"SET allowed_directories = [{_literal(str(self._folder))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET allowed_configs = ['streaming_buffer_size']")
         connection.execute("SET lock_configuration = true")
         return connection
+
+    def attach(self) -> None:
+        """Attach the databases; those that can be, are.
+
+        Raises:
+            SettingsError: naming each that cannot be.
+        """
+        if self._databases and self._connection and self._unattached:
+            raise SettingsError(*self._unattached)
 
     @property
     def queries(self) -> int:
@@ -107,7 +117,6 @@ class Engine:
 
         Raises:
             ValueError: the text is not one SELECT statement.
-            SettingsError: a database cannot be attached.
         """
         try:
             statements = self._connection.extract_statements(sql)
