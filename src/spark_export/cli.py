@@ -1,155 +1,73 @@
-"""The command `spark-export`."""
+"""The command `spark-export`: finds out what is asked, and has it done."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import logging
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable
 
-import uvicorn
-import uvloop
-from starlette.types import ASGIApp
-
-from spark_export import __version__
-from spark_export.admission.gate import Gate
-from spark_export.api.app import create_app, create_ops_app
-from spark_export.api.protocol import bounded, drop_invalid_requests
-from spark_export.api.streaming import drop_broken_exports
+from spark_export.commands.arguments import Arguments, WrongUsage, make_parser
 from spark_export.errors import SettingsError
-from spark_export.factory import open_service
-from spark_export.logs import configure_logs
-from spark_export.memory import limit_malloc_arenas
-from spark_export.settings import Settings, is_loopback, load_settings, variable_of
+from spark_export.settings import load_settings
 
-LOG = logging.getLogger("spark_export")
-
-FLUSH_SECONDS = 1
-"""At the end, for answers other than exports: what is being refused, a scrape."""
-
-SWITCH_SECONDS = 0.0005
-"""After which a thread gives up the interpreter lock that another waits for. Kernels give it up by themselves, so that
-with Python's 5 ms the loop and the other kernel wait for page-wise code only: a million rows as PDF took 6 % longer."""
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which would end the process with the signal's status."""
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Leave signals to `serve`."""
-        return nullcontext()
+WRONG_USAGE = 2
+INTERRUPTED = 128 + signal.SIGINT
+BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; a setting that cannot be used ends it with status 1 and one line that names it."""
-    parsed = _parser().parse_args(arguments)
-    given = {name: getattr(parsed, name) for name in Settings.model_fields if getattr(parsed, name) is not None}
+    """Run the command and end with its status: 1 where it failed, as where a setting cannot be used."""
+    parsed = make_parser().parse_args(arguments, Arguments())
     try:
-        serve(load_settings(**given))
+        status = COMMANDS[parsed.command](parsed)
+        sys.stdout.flush()
     except SettingsError as error:
         sys.exit(f"spark-export: {error}")
+    except WrongUsage as error:
+        print(f"spark-export {parsed.command}: {error}", file=sys.stderr)  # noqa: T201 - as argparse does
+        sys.exit(WRONG_USAGE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # What is left to write has no reader: Python must not try it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+    sys.exit(status)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT.
+def _serve(parsed: Arguments) -> int:
+    from spark_export.commands.serve import serve  # what each command alone needs is loaded by it alone
 
-    Raises:
-        SettingsError: the datasets file cannot be used.
-    """
-    configure_logs(settings.log_format, settings.log_level)
-    limit_malloc_arenas()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    for drop in (drop_broken_exports, drop_invalid_requests):
-        logging.getLogger("uvicorn.error").addFilter(drop)
-    if settings.datasets is not None:
-        # DuckDB knows relative names only against the working directory.
-        os.chdir(settings.datasets.parent)
-    uvloop.run(_serve(settings))
+    serve(load_settings(**parsed.settings))
+    return 0
 
 
-async def _serve(settings: Settings) -> None:
-    async with open_service(settings) as service:
-        servers = [_server(settings, create_app(service), settings.host, settings.port)]
-        LOG.info("spark-export %s serves on http://%s:%d", __version__, settings.host, settings.port)
-        if settings.ops_port is not None:
-            host = settings.ops_host or settings.host
-            servers.append(_server(settings, create_ops_app(service), host, settings.ops_port))
-            LOG.info("metrics and health are on http://%s:%d", host, settings.ops_port)
-        if not settings.has_keys:
-            LOG.log(
-                logging.INFO if is_loopback(settings.host) else logging.WARNING,
-                "no API keys: whoever reaches %s may export everything",
-                settings.host,
-            )
-        asked_to_stop = _stop_signals()
-        serving = [asyncio.create_task(server.serve()) for server in servers]
-        stopping = asyncio.create_task(asked_to_stop.wait())
-        await asyncio.wait({*serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        await _drain(service.gate, settings.drain_seconds)
-        for server in servers:
-            server.should_exit = True
-        await asyncio.gather(*serving)
+def _export(parsed: Arguments) -> int:
+    from spark_export.commands.export import export
+
+    return export(parsed, load_settings(**parsed.settings))
 
 
-def _server(settings: Settings, app: ASGIApp, host: str, port: int) -> Server:
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        http=bounded(settings.max_connections),
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=settings.trusted_proxies is not None,
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=FLUSH_SECONDS,
-    )
-    return Server(config)
+def _check(parsed: Arguments) -> int:
+    from spark_export.commands.check import check
+
+    return check(parsed.settings)
 
 
-def _stop_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second ends the process at once, and so breaks what still runs."""
-    asked = asyncio.Event()
+def _print_config(parsed: Arguments) -> int:
+    from spark_export.commands.config import config_lines
 
-    def on_signal(number: int) -> None:
-        if asked.is_set():
-            LOG.warning("ended at once")
-            os._exit(128 + number)
-        asked.set()
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, on_signal, each)
-    return asked
+    print(*config_lines(load_settings(**parsed.settings), parsed.settings), sep="\n")  # noqa: T201 - its purpose
+    return 0
 
 
-async def _drain(gate: Gate, seconds: float) -> None:
-    """Admit no more exports, and let those that run finish in time; the server goes on answering meanwhile."""
-    LOG.info("draining: %d exports run", gate.running)
-    gate.drain()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await gate.until_idle()
-    if gate.running:
-        LOG.warning("DRAIN_SECONDS passed: %d exports are broken off", gate.running)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spark-export", description="Turns rows into CSV and PDF files.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    serve_parser = commands.add_parser("serve", help="serve exports over HTTP")
-    for name, field in Settings.model_fields.items():
-        serve_parser.add_argument(
-            f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{field.description} [{variable_of(name)}]"
-        )
-    return parser
+COMMANDS: dict[str, Callable[[Arguments], int]] = {
+    "serve": _serve,
+    "export": _export,
+    "check": _check,
+    "print-config": _print_config,
+}
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from spark_export.sources.base import Dataset, Table
 from spark_export.sources.catalog import DatasetConfig, DatasetsFile, read_datasets_file
 from spark_export.sources.duckdb import Engine, SqlDataset
 from spark_export.sources.inline import InlineTable
+from spark_export.sources.selection import Selection
 from spark_export.sources.synthetic import TradesDataset
 from spark_export.spool import open_spool
 from spark_export.text import Encoder, Style
@@ -100,6 +101,17 @@ class Service:
             return self.dataset(request.dataset or "").table(request.params)
         names = None if request.columns is None else tuple(column.name for column in request.columns)
         return InlineTable(rows, names, self.readers, self.engine)
+
+    async def schema(self, dataset: Dataset, visible: frozenset[str] | None = None) -> Any:
+        """The dataset's columns: those of them that may be seen, all where None; with the parameters' defaults.
+
+        Raises:
+            ExportError: it cannot be opened.
+        """
+        # Any value will do to learn the columns' types.
+        unknown = {parameter.name: None for parameter in dataset.parameters if parameter.required}
+        async with dataset.table(unknown).open(Selection(limit=0, visible=visible)) as source:
+            return source.schema
 
 
 @asynccontextmanager

@@ -26,7 +26,6 @@ from spark_export.outcome import Outcome
 from spark_export.parsing import check_origin, join_request, json_object, parse_request, split_rows
 from spark_export.sources.base import Dataset
 from spark_export.sources.parameters import Parameter
-from spark_export.sources.selection import Selection
 
 router = APIRouter()
 
@@ -142,10 +141,8 @@ async def show_dataset(request: Request, name: Annotated[str, Path(max_length=20
     caller = caller_of(request)
     caller.check(name)
     dataset = service_of(request).dataset(name)
-    # Any value will do to learn the columns' types.
-    unknown = {parameter.name: None for parameter in dataset.parameters if parameter.required}
-    async with dataset.table(unknown).open(Selection(limit=0, visible=caller.columns.get(name))) as source:
-        columns = [ColumnInfo(name=field.name, type=str(field.type)) for field in source.schema]
+    schema = await service_of(request).schema(dataset, caller.columns.get(name))
+    columns = [ColumnInfo(name=field.name, type=str(field.type)) for field in schema]
     return DatasetDetail(**_info(dataset), columns=columns)
 
 
