@@ -61,13 +61,18 @@ class Server:
 
     def until(self, true: Callable[[], bool], seconds: float = 5) -> None:
         """Wait until it is true, or fail."""
-        deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, "not in time"
-            time.sleep(0.01)
+        until(true, seconds)
 
 
 Start = Callable[..., Server]
+
+
+def until(true: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait until it is true, or fail."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)
 
 
 def free_port() -> int:

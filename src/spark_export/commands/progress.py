@@ -16,6 +16,8 @@ from spark_export.job import Progress
 
 DRAWN_EVERY_SECONDS = 0.1
 BAR_CELLS = 24
+UNKNOWN_COLUMNS = 80
+"""Of a terminal that says it has none, as a serial line or a new pseudo-terminal does."""
 CLEARED = "\r\x1b[K"
 """The line is empty, and the cursor at its beginning (ECMA-48 8.3.41)."""
 
@@ -49,8 +51,8 @@ class Bar:
 
     async def _draw(self) -> None:
         while True:
-            columns = os.get_terminal_size(self._terminal.fileno()).columns
-            self._write(line(self.progress, time.monotonic() - self._began)[: max(columns - 1, 0)])
+            columns = os.get_terminal_size(self._terminal.fileno()).columns or UNKNOWN_COLUMNS
+            self._write(line(self.progress, time.monotonic() - self._began)[: columns - 1])
             await asyncio.sleep(DRAWN_EVERY_SECONDS)
 
     def _write(self, text: str) -> None:
