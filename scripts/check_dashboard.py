@@ -44,6 +44,7 @@ def main() -> None:
     """Check it; print what was found."""
     install()
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    check_version(dashboard)
     check_types(dashboard)
     subprocess.run(
         ["promtool", "check", "config", "--syntax-only", PROMETHEUS_CONFIG], check=True, stdout=subprocess.DEVNULL
@@ -61,6 +62,14 @@ def install() -> None:
     lock, installed = TYPES / "package-lock.json", TYPES / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=TYPES, check=True)
+
+
+def check_version(dashboard: dict[str, Any]) -> None:
+    """Have the dashboard be in the schema of these types, not in one that Grafana would have to migrate."""
+    ask = ["node", "-p", "require('@grafana/schema').defaultDashboard.schemaVersion"]
+    current = int(subprocess.check_output(ask, cwd=TYPES))
+    if dashboard["schemaVersion"] != current:
+        sys.exit(f"schemaVersion is {dashboard['schemaVersion']}, Grafana's is {current}")
 
 
 def check_types(dashboard: dict[str, Any]) -> None:
