@@ -32,7 +32,7 @@ PROMETHEUS_CONFIG = ROOT / "grafana" / "prometheus.yml"
 TYPES = ROOT / "tests" / "dashboard"
 """Folder of the npm packages and of the types, made of Grafana's, that the dashboard has."""
 
-VARIABLES = {"$instance": ".*", "$__rate_interval": "15s"}
+VARIABLES = {"$instance": ".*", "$__rate_interval": "1m"}
 DATASETS = "[datasets.broken]\nsql = \"SELECT error('broken') AS x\"\n"
 SETTINGS = {"MAX_CONCURRENT": "1", "MAX_QUEUE": "1", "MAX_MEMORY_BYTES": str(2**31)}
 TRADES = "/export?dataset=trades"
@@ -191,7 +191,7 @@ def silent_queries(panel: dict[str, Any], prometheus: Prometheus) -> Iterator[st
     for target in panel.get("targets", []):
         values = [float(each["value"][1]) for each in prometheus.query(filled_in(target["expr"]))]
         greatest = max(values, default=0)
-        print(f"{panel['title']:32} {target['legendFormat']:26} {len(values):3} series {greatest:16,.6g}")
+        print(f"{panel['title']:33} {target['legendFormat']:26} {len(values):3} series {greatest:16,.6g}")
         if not greatest > 0:  # NaN is not
             yield target["expr"]
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
-from spark_export.admission.gate import Gate
-from spark_export.memory import MemoryBound
-from spark_export.metrics import Metrics
 from spark_export.model import Format
 from spark_export.outcome import State
+from tests.promql import exposed_families, exposed_names, names_in
+from tests.unit.test_rules import RULES, RUNBOOK_URL
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "grafana"
-RUNBOOK = "https://github.com/spark-export/spark-export/blob/main/docs/runbook.md"
 DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "grafana-export-dashboard.json").read_text(encoding="utf-8"))
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 
-ALERTS = {"ExportTargetDown", "ExportErrorRateHigh", "ExportLatencyHigh", "ExportQueueBacklog", "ExportMemoryHigh"}
 PANELS = {
     "Requests and outcomes": ("Requests by outcome", "Failures and rejections by reason"),
     "Latency: p50, p95, p99 and heatmap": ("Latency p50, p95, p99", "Latency heatmap"),
@@ -60,11 +56,23 @@ def queries() -> list[str]:
     return [target["expr"] for graph in graphs().values() for target in graph["targets"]]
 
 
+def threshold(name: str) -> float:
+    """The number that an alert's expression must be above."""
+    found = re.search(r"> ([\d.]+)", RULES[name]["expr"])
+    assert found
+    return float(found[1])
+
+
 def documented() -> dict[str, list[str]]:
     """The labels of every series in the documentation's table, by its name."""
     table = MONITORING.partition("## Series")[2].partition("## Dashboard")[0]
     cells = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
     return {name: labels.split(", ") if labels else [] for name, labels in re.findall(r"`(\w+)(?:{(.*?)})?`", cells)}
+
+
+def mounts() -> dict[str, str]:
+    """Where the documentation mounts the files, by their names."""
+    return dict(re.findall(r"^\| `(.+?)` \| `(/etc/.+?)`", MONITORING, re.MULTILINE))
 
 
 def overrides(graph: dict[str, Any], matcher: str) -> dict[str, dict[str, Any]]:
@@ -112,12 +120,9 @@ def test_variables() -> None:
     """The data source and the instances, several or all, are chosen at the top."""
     source, instance = DASHBOARD["templating"]["list"]
     assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
-    assert (instance["name"], instance["type"], instance["multi"], instance["includeAll"]) == (
-        "instance",
-        "query",
-        True,
-        True,
-    )
+    assert (instance["name"], instance["type"]) == ("instance", "query")
+    assert instance["multi"]
+    assert instance["includeAll"]
     assert instance["query"] == "label_values(export_requests_total, instance)"
 
 
@@ -130,6 +135,42 @@ def test_queries_obey_the_variables() -> None:
         assert series
         assert all(each.startswith('{instance=~"$instance"') for each in series), query
         assert set(re.findall(r"\[(.*?)\]", query)) <= {"$__rate_interval"}
+
+
+def test_queries_ask_for_what_there_is() -> None:
+    """Every series in a query is one that the service exposes."""
+    for query in queries():
+        asked = names_in(query)
+        assert asked
+        assert asked <= exposed_names()
+
+
+def test_the_nine_series_are_shown() -> None:
+    """No series of the nine is left out."""
+    asked = {name.removesuffix("_bucket") for query in queries() for name in names_in(query)}
+    assert {name for name in documented() if not name.startswith("spark_")} <= asked
+    assert len([name for name in asked if not name.startswith("spark_")]) == 9
+
+
+def test_thresholds_are_the_alerts() -> None:
+    """A line is drawn just where an alert begins."""
+    for title, value in (
+        ("Latency p50, p95, p99", threshold("ExportLatencyHigh")),
+        ("Success rate", 1 - threshold("ExportErrorRateHigh")),
+    ):
+        field = graphs()[title]["fieldConfig"]["defaults"]
+        assert [step["value"] for step in field["thresholds"]["steps"]] == [None, pytest.approx(value)]
+        assert field["custom"]["thresholdsStyle"]["mode"] == "dashed"
+    for title, name in (("Queue", "ExportQueueBacklog"), ("Memory", "ExportMemoryHigh")):
+        (line,) = [each["expr"] for each in graphs()[title]["targets"] if each["legendFormat"].endswith("(alert)")]
+        assert line.endswith(f" * {threshold(name)}")
+
+
+def test_turned_away_is_what_the_alert_counts() -> None:
+    """Who is shown as turned away for want of room is who the alert counts."""
+    reasons = 'reason=~"queue_full|queue_timeout|memory_full"'
+    assert reasons in RULES["ExportQueueBacklog"]["expr"]
+    assert any(reasons in each["expr"] for each in graphs()["Queue"]["targets"])
 
 
 def test_units() -> None:
@@ -176,10 +217,10 @@ def test_graphs_explain_themselves() -> None:
         assert graph["description"]
         assert graph["links"]
         for link in graph["links"]:
-            assert link["url"] == f"{RUNBOOK}#{link['title'].removeprefix('Runbook: ').lower()}"
+            assert link["url"] == f"{RUNBOOK_URL}#{link['title'].removeprefix('Runbook: ').lower()}"
             linked.add(link["title"].removeprefix("Runbook: "))
-    assert linked == ALERTS
-    assert [link["url"] for link in DASHBOARD["links"]] == [RUNBOOK]
+    assert linked == set(RULES)
+    assert [link["url"] for link in DASHBOARD["links"]] == [RUNBOOK_URL]
 
 
 def test_data_source() -> None:
@@ -206,22 +247,27 @@ def test_scrape() -> None:
 
 def test_the_mounts_are_there() -> None:
     """Every file that the documentation mounts exists, and goes where the configurations look for it."""
-    mounts = dict(re.findall(r"^\| `(.+?)` \| `(/etc/.+?)`", MONITORING, re.MULTILINE))
-    assert all((ROOT / name).is_file() for name in mounts)
-    assert mounts["rules/export.yml"] in read("prometheus.yml")["rule_files"]
+    assert [name for name in mounts() if not (ROOT / name).is_file()] == []
+    assert mounts()["rules/export.yml"] in read("prometheus.yml")["rule_files"]
     folder = read("provisioning/dashboards/export.yml")["providers"][0]["options"]["path"]
-    assert mounts["grafana/grafana-export-dashboard.json"].startswith(f"{folder}/")
+    assert mounts()["grafana/grafana-export-dashboard.json"].startswith(f"{folder}/")
+
+
+def test_compose_mounts_them() -> None:
+    """The compose file mounts, itself or with its folder, every file that the documentation mounts."""
+    services = yaml.safe_load((ROOT / "docker-compose.export.yml").read_text(encoding="utf-8"))["services"]
+    volumes = [each.split(":")[:2] for name in ("prometheus", "grafana") for each in services[name]["volumes"]]
+    for name, place in mounts().items():
+        assert place in {f"./{name}".replace(host, target, 1) for host, target in volumes}
 
 
 def test_every_series_is_documented() -> None:
     """The documentation's table has every series that the service exposes, with its labels, and no other."""
-    clock = time.monotonic
-    shown = Metrics(Gate(1, 1, 1.0, clock), MemoryBound(None), clock).render().decode()
     exposed = {
         f"{family.name}_total" if family.type == "counter" else family.name: sorted(
             {label for sample in family.samples for label in sample.labels} - {"le"}
         )
-        for family in text_string_to_metric_families(shown)
+        for family in exposed_families()
         if not family.name.endswith("_created")
     }
     assert {name: sorted(labels) for name, labels in documented().items()} == exposed
