@@ -34,7 +34,7 @@ TYPES = ROOT / "tests" / "dashboard"
 
 VARIABLES = {"$instance": ".*", "$__rate_interval": "1m"}
 DATASETS = "[datasets.broken]\nsql = \"SELECT error('broken') AS x\"\n"
-SETTINGS = {"MAX_CONCURRENT": "1", "MAX_QUEUE": "1", "MAX_MEMORY_BYTES": str(2**31)}
+MEMORY_BYTES = 2**31
 TRADES = "/export?dataset=trades"
 ENDLESS = '/export?dataset=trades&params={"rows":1000000000}'
 WAIT_SECONDS = 30
@@ -141,7 +141,9 @@ def seeded(folder: Path) -> Iterator[Prometheus]:
     (folder / "datasets.toml").write_text(DATASETS, encoding="utf-8")
     (folder / "rules.yml").write_text("groups: []\n", encoding="utf-8")
     with (
-        running_service(folder, log=folder / "log", **SETTINGS) as service,
+        running_service(
+            folder, folder / "log", MAX_CONCURRENT="1", MAX_QUEUE="1", MAX_MEMORY_BYTES=str(MEMORY_BYTES)
+        ) as service,
         running_prometheus(folder, [service.url.split("//")[1]], folder / "rules.yml") as prometheus,
         ThreadPoolExecutor(1) as threads,
     ):
