@@ -20,6 +20,7 @@ import pyarrow as pa
 from spark_export.access import Keyring, load_keyring
 from spark_export.admission.bucket import Rate, RateLimiter
 from spark_export.admission.gate import Gate
+from spark_export.datasets import make_datasets
 from spark_export.errors import Problems, SettingsError, UnknownDataset
 from spark_export.job import Clocks, Job
 from spark_export.memory import MemoryBound, trim
@@ -30,11 +31,10 @@ from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
 from spark_export.settings import Settings, variable_of
 from spark_export.sources.base import Dataset, Table
-from spark_export.sources.catalog import DatasetConfig, DatasetsFile, read_datasets_file
-from spark_export.sources.duckdb import Engine, SqlDataset
+from spark_export.sources.catalog import DatasetsFile, read_datasets_file
+from spark_export.sources.duckdb import Engine
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.selection import Selection
-from spark_export.sources.synthetic import TradesDataset
 from spark_export.spool import open_spool
 from spark_export.text import Encoder, Style
 from spark_export.text.encoder import name_some
@@ -222,40 +222,6 @@ async def _trim_after_work(gate: Gate, threads: Executor) -> None:
                 await gate.until_idle()
         await asyncio.sleep(TRIM_AFTER_SECONDS)
         await asyncio.get_running_loop().run_in_executor(threads, trim)
-
-
-def make_datasets(file: DatasetsFile, engine: Engine, kernels: Executor, problems: Problems) -> dict[str, Dataset]:
-    """The built-in dataset and those of the file that can be used; the file may name its own `trades`.
-
-    Trades are computed, never waited for, so they are made where batches are formatted: with as many threads more as
-    there are slots, a refusal waited half as long again for the interpreter.
-    """
-    datasets: dict[str, Dataset] = {"trades": TradesDataset(kernels, engine)}
-    for name, config in file.datasets.items():
-        made = problems.instead(None, partial(_make_dataset, name, config, engine))
-        if made is not None:
-            datasets[name] = made
-    return datasets
-
-
-def _make_dataset(name: str, config: DatasetConfig, engine: Engine) -> Dataset:
-    """A dataset of the file.
-
-    Raises:
-        SettingsError: its SQL is not one SELECT statement, or its parameters are not those in the SQL.
-    """
-    parameters = config.parameters()
-    try:
-        used = engine.parameters_of(config.sql)
-    except ValueError as error:
-        raise SettingsError(f"datasets.{name}.sql: {error}") from None
-    declared = {parameter.name for parameter in parameters}
-    if used != declared:
-        where = f"datasets.{name}.params"
-        undeclared = [f"{where}.{odd}: is in the sql but not declared" for odd in sorted(used - declared)]
-        unused = [f"{where}.{odd}: is declared but not in the sql" for odd in sorted(declared - used)]
-        raise SettingsError(*undeclared, *unused)
-    return SqlDataset(name, config.description, parameters, config.sql, config.database, engine)
 
 
 class PdfParts:

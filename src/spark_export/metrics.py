@@ -8,7 +8,15 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from spark_export import __version__
@@ -59,6 +67,7 @@ class Metrics:
     def __init__(
         self, gate: Gate, memory: MemoryBound, clock: Callable[[], float], queries: Callable[[], int] = lambda: 0
     ) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._ends = EndsWindow(clock)
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,11 +45,9 @@ class ParameterConfig(Strict):
 
 
 class DatasetConfig(Strict):
-    """`[datasets.NAME]`."""
+    """`[datasets.NAME]`: what every engine has."""
 
-    sql: Annotated[str, Field(min_length=1)]
     description: str = ""
-    database: str | None = None
     params: dict[str, ParameterConfig] = Field(default_factory=dict)
 
     def parameters(self) -> tuple[Parameter, ...]:
@@ -57,11 +55,19 @@ class DatasetConfig(Strict):
         return tuple(Parameter(name=name, **config.model_dump()) for name, config in self.params.items())
 
 
+class DuckdbConfig(DatasetConfig):
+    """A dataset that the embedded engine runs."""
+
+    engine: Literal["duckdb"] = "duckdb"
+    sql: Annotated[str, Field(min_length=1)]
+    database: str | None = None
+
+
 class DatasetsFile(Strict):
     """The whole file; paths in `databases` are absolute."""
 
     databases: dict[str, Path] = Field(default_factory=dict)
-    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+    datasets: dict[str, DuckdbConfig] = Field(default_factory=dict)
 
 
 def read_datasets_file(path: Path) -> DatasetsFile:
