@@ -1,4 +1,4 @@
-"""README.md and docs/ do what they say: `documents.KINDS` says how each kind of block is held to it."""
+"""README.md and docs/ do what they say: `kinds.KINDS` says how each kind of block is held to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,18 +18,8 @@ import pytest
 
 from spark_export.api.problems import STATUS
 from spark_export.errors import ExportError
-from tests.acceptance.documents import (
-    DOCUMENTS,
-    ROOT,
-    Block,
-    Desk,
-    block_of,
-    blocks_of,
-    book_of,
-    check,
-    environment,
-    nginx_with,
-)
+from tests.acceptance.documents import DOCUMENTS, ROOT, Block, block_of, blocks_of
+from tests.acceptance.kinds import Desk, book_of, check, environment, nginx_with, until
 from tests.integration.conftest import Server, Start, start  # noqa: F401 - a fixture
 
 API = ROOT / "docs" / "api.md"
@@ -83,15 +74,27 @@ def test_each_link_leads_somewhere(document: Path) -> None:
             assert heading in {anchor_of(each) for each in headings}, f"{target}#{heading}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_is_named_exists(document: Path) -> None:
+    """The tests and scripts of which the document speaks are there."""
+    text = document.read_text(encoding="utf-8")
+    files = {path.name: path for path in (ROOT / "tests").rglob("*.py")}
+    assert set(re.findall(r"test_\w+\.py", text)) <= files.keys()
+    for name, function in re.findall(r"`(test_\w+\.py)`: `(test_\w+)`", text):
+        assert f"def {function}(" in files[name].read_text(encoding="utf-8")
+    scripts = re.findall(r"(?<![\w/.])scripts/\w+(?:\.\w+)?", text)
+    assert [each for each in scripts if not (ROOT / each).is_file()] == []
+
+
 def anchor_of(heading: str) -> str:
     """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def test_each_document_is_listed() -> None:
-    """README.md links to everything in docs/."""
+    """README.md links to every file in docs/."""
     linked = set(re.findall(r"\]\(docs/([^)#]*)", (ROOT / "README.md").read_text(encoding="utf-8")))
-    assert linked >= {path.name for path in (ROOT / "docs").iterdir()}
+    assert linked >= {path.name for path in (ROOT / "docs").iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("kind", ["sh", "python", "javascript", "javascript browser"])
@@ -195,16 +198,28 @@ DOCKER = (
 @pytest.mark.skipif(not DOCKER, reason="no Docker Engine answers")
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_docker_blocks_run(document: Path, tmp_path: Path) -> None:
-    """Each docker command of the document succeeds, from a checkout; what it started goes again."""
+    """Each docker command of the document succeeds, from a checkout, and each container that it leaves gets healthy."""
     script = "\n".join(each.text for each in blocks_of(document) if each.kind == "sh docker")
     before = containers()
     try:
         subprocess.run(["bash", "-euxo", "pipefail", "-c", script], cwd=ROOT, env=environment(tmp_path), check=True)
+        for each in containers() - before:
+            until(partial(is_healthy, each))
     finally:
         for each in containers() - before:
-            subprocess.run(["docker", "rm", "-f", each], check=True, capture_output=True)
+            docker("rm", "-f", each)
 
 
 def containers() -> set[str]:
     """All containers, those that have ended too."""
-    return set(subprocess.run(["docker", "ps", "-aq"], check=True, capture_output=True, text=True).stdout.split())
+    return set(docker("ps", "-aq").split())
+
+
+def is_healthy(container: str) -> bool:
+    """Whether the container's own check says so."""
+    return docker("inspect", "-f", "{{.State.Health.Status}}", container).strip() == "healthy"
+
+
+def docker(*words: str) -> str:
+    """What docker says."""
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout

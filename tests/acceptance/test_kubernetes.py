@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.acceptance.documents import settings_of
+from tests.acceptance.kinds import settings_of
 from tests.integration.conftest import Start, free_port, start  # noqa: F401 - a fixture
 
 MANIFEST: dict[str, Any] = yaml.safe_load(
