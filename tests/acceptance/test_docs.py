@@ -97,6 +97,15 @@ def test_each_document_is_listed() -> None:
     assert linked >= {path.name for path in (ROOT / "docs").iterdir() if path.is_file()}
 
 
+@pytest.mark.parametrize("kind", ["sh", "python", "javascript"])
+def test_a_whole_file_is_kept(kind: str, documented: Server, start: Start, tmp_path: Path) -> None:  # noqa: F811
+    """Each program of docs/api.md leaves the file that the service makes, and nothing beside it."""
+    check(block_of("api.md", kind), Desk(tmp_path, documented, start))
+    (found,) = tmp_path.glob("trades*")
+    assert found.name == "trades.csv"
+    assert found.read_bytes() == documented.get("/export?dataset=trades").content
+
+
 @pytest.mark.parametrize("kind", ["sh", "python", "javascript", "javascript browser"])
 def test_a_broken_file_is_told(kind: str, breaking: Server, start: Start, tmp_path: Path) -> None:  # noqa: F811
     """Each program of docs/api.md fails where the export breaks in the middle, and leaves no file of the name."""
