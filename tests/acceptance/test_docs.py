@@ -199,13 +199,14 @@ def test_the_configuration_is_the_settings() -> None:
     subprocess.run([sys.executable, ROOT / "scripts" / "write_docs.py", "--check"], check=True)
 
 
+WITH_DOCKER = [each for each in DOCUMENTS if any(block.kind == "sh docker" for block in blocks_of(each))]
 DOCKER = (
     shutil.which("docker") is not None and not subprocess.run(["docker", "version"], capture_output=True).returncode
 )
 
 
 @pytest.mark.skipif(not DOCKER, reason="no Docker Engine answers")
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", WITH_DOCKER, ids=lambda path: path.name)
 def test_the_docker_blocks_run(document: Path, tmp_path: Path) -> None:
     """Each docker command of the document succeeds, from a checkout, and each container that it leaves gets healthy."""
     script = "\n".join(each.text for each in blocks_of(document) if each.kind == "sh docker")
