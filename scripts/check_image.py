@@ -4,8 +4,8 @@
 
 Needs a Docker engine, port 4001, and no container named spark-export-v17. The two lines of docs/deployment.md come
 first, as they stand, and the smoke scripts run against that container. Then a hardened one, one that is stopped in the
-middle of an export, one that cannot start, and docker-compose.export.yml. Prints a line a check with what was measured;
-exit status 0 where all hold.
+middle of an export, one that cannot start, docker-compose.export.yml, and every other block of the docs that needs
+Docker. Prints a line a check with what was measured; exit status 0 where all hold.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def iter_checks() -> Iterator[Check]:
     yield from check_hardened()
     yield from check_bad_setting()
     yield from check_compose()
+    yield from check_docs()
 
 
 def check_build() -> Iterator[Check]:
@@ -173,6 +174,13 @@ def check_compose() -> Iterator[Check]:
         yield Check("compose memory limit", limit < float("inf"), f"exports wait beyond {limit / 1e6:.0f} MB")
     finally:
         run(f"{COMPOSE} down --timeout 5")
+
+
+def check_docs() -> Iterator[Check]:
+    """What the docs do with Docker works as it stands."""
+    tests = run(f"{sys.executable} -m pytest -q -p no:cacheprovider tests/acceptance/test_docs.py -k docker_blocks")
+    ran = tests.returncode == 0 and "skipped" not in tests.stdout
+    yield Check("docker blocks of docs", ran, "every one runs" if ran else tests.stdout)
 
 
 @contextmanager
