@@ -1,4 +1,4 @@
-"""The alert rules, as a file; promtool tests what they do (`scripts/check_rules`)."""
+"""The alert rules and the runbook, as files; `scripts/check_rules` and `scripts/check_alerts.py` hold what they do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from spark_export.errors import error_reasons
+from spark_export.settings import PREFIX, Settings, variable_of
 from tests.promql import exposed_names, names_in
 
 ROOT = Path(__file__).parents[2]
@@ -44,11 +45,12 @@ def test_five_alerts() -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_an_alert_says_what_is_wrong(name: str) -> None:
-    """Every alert has a severity, a time to wait, a summary, a description and its own section of the runbook."""
+    """Every alert has a severity, a time to wait, texts that say where, and its own section of the runbook."""
     rule = RULES[name]
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert rule["for"]
-    assert rule["annotations"]["summary"]
+    assert "$labels.instance" in rule["annotations"]["summary"]
+    assert "$labels.instance" in rule["annotations"]["description"]
     assert rule["annotations"]["description"].endswith(".")
     url, _, anchor = rule["annotations"]["runbook_url"].partition("#")
     assert (url, anchor) == (RUNBOOK_URL, name.lower())
@@ -67,6 +69,25 @@ def test_names_in_an_expression() -> None:
     """Functions, labels, matchers and words are no series."""
     asked = names_in('sum by (le) (rate(a_bucket{b="c", d=~"e|f"}[5m])) > 0.5 * on (g) h or absent(i) and bool == 1e3')
     assert asked == {"a_bucket", "h", "i"}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_section_says_what_to_look_at(name: str) -> None:
+    """Every alert's section has queries of what there is, and says when it is no problem."""
+    section = sections()[name.lower()]
+    queries = re.findall(r"^```promql\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    asked = {series for query in queries for series in names_in(query)}
+    assert asked
+    assert asked <= exposed_names()
+    assert "\nNo problem: " in section
+
+
+def test_the_runbook_names_what_there_is() -> None:
+    """Every setting that the runbook names is one, with the prefix or without."""
+    settings = {variable_of(name) for name in Settings.model_fields}
+    named = re.findall(r"`([A-Z]+_[A-Z_]+)[`=]", RUNBOOK.read_text(encoding="utf-8"))
+    assert named
+    assert {PREFIX + name.removeprefix(PREFIX) for name in named} <= settings
 
 
 def test_the_runbook_names_every_reason() -> None:
