@@ -187,9 +187,10 @@ def is_yaml(block: Block, _desk: Desk) -> None:
 
 
 def parses(block: Block, desk: Desk) -> None:
-    """Prometheus takes the expression."""
-    rule = {"groups": [{"name": "documents", "rules": [{"record": "shown", "expr": block.text}]}]}
-    (desk.folder / "rules.yml").write_text(json.dumps(rule), encoding="utf-8")
+    """Prometheus takes the expression of each line."""
+    rules = [{"record": f"line_{number}", "expr": line} for number, line in enumerate(block.text.splitlines())]
+    groups = {"groups": [{"name": "documents", "rules": rules}]}
+    (desk.folder / "rules.yml").write_text(json.dumps(groups), encoding="utf-8")
     passes(desk.run(["promtool", "check", "rules", "rules.yml"]))
 
 
