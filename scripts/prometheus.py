@@ -14,6 +14,8 @@ from service import STOP_SECONDS, free_port, until_ready
 
 JOB = "spark-export"
 """The scrape job that rules and dashboard speak of."""
+TARGETS = "targets.json"
+"""File of service discovery."""
 
 
 class Prometheus:
@@ -23,8 +25,9 @@ class Prometheus:
         url: where it answers.
     """
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, folder: Path) -> None:
         self._client = client
+        self._folder = folder
         self.url = str(client.base_url)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
@@ -38,6 +41,10 @@ class Prometheus:
     def alerts(self) -> list[dict[str, Any]]:
         """Each alert that is pending or firing, with `state`, `labels` and `annotations`."""
         return list(self._ask("/api/v1/alerts")["alerts"])
+
+    def scrape(self, targets: Sequence[str]) -> None:
+        """Have service discovery find these and no others; Prometheus looks every five seconds."""
+        write_targets(self._folder, targets)
 
     def _ask(self, path: str, **parameters: str) -> dict[str, Any]:
         answer = self._client.get(path, params=parameters).raise_for_status()
@@ -61,8 +68,9 @@ def running_prometheus(
     config = {
         "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": [str(rules.resolve())],
-        "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}],
+        "scrape_configs": [{"job_name": JOB, "file_sd_configs": [{"files": [str(folder / TARGETS)]}]}],
     }
+    write_targets(folder, targets)
     (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     command = [
         "prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'series'}",
@@ -75,7 +83,14 @@ def running_prometheus(
         process = subprocess.Popen(command, stderr=log)
         try:
             until_ready(client, "/-/ready", process)
-            yield Prometheus(client)
+            yield Prometheus(client, folder)
         finally:
             process.terminate()
             process.wait(timeout=STOP_SECONDS)
+
+
+def write_targets(folder: Path, targets: Sequence[str]) -> None:
+    """Put the file of service discovery there, in one piece: it is read whenever it changes."""
+    new = folder / f"{TARGETS}.new"
+    new.write_text(json.dumps([{"targets": list(targets)}]), encoding="utf-8")
+    new.replace(folder / TARGETS)

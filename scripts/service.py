@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,11 +27,36 @@ class Service:
         ready_seconds: from its start to its first answer.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], client: httpx.Client, ready_seconds: float) -> None:
-        self._process = process
+    def __init__(self, launch: Callable[[], subprocess.Popen[bytes]], client: httpx.Client, path: str) -> None:
+        self._launch = launch
+        self._path = path
         self.url = str(client.base_url)
         self.client = client
-        self.ready_seconds = ready_seconds
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready.
+
+        Raises:
+            httpx.HTTPError: the process ended, or it took too long.
+        """
+        began = time.monotonic()
+        self._process = self._launch()
+        try:
+            until_ready(self.client, self._path, self._process)
+        except BaseException:
+            self.stop()
+            raise
+        self.ready_seconds = time.monotonic() - began
+
+    def stop(self) -> None:
+        """Have it end, in its own time."""
+        self._process.terminate()
+        self._process.wait(timeout=STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End it at once, as the system does where memory is out."""
+        self._process.kill()
+        self._process.wait(timeout=STOP_SECONDS)
 
     def get(self, path: str) -> bytes:
         """The whole body of an answer that must be 200."""
@@ -45,50 +70,39 @@ class Service:
 
 
 @contextmanager
-def running_service(
-    folder: Path | None = None, log: Path | None = None, port: int | None = None, **settings: str
-) -> Iterator[Service]:
+def running_service(folder: Path | None = None, log: Path | None = None, **settings: str) -> Iterator[Service]:
     """The service itself.
 
     Args:
         folder: whose datasets.toml it has.
         log: file that takes its log; standard error unless given.
-        port: where it listens; a free one unless given.
         settings: by their names without the prefix, `MAX_ROWS="10"`.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_EXPORT_")}
     if folder is not None:
         settings["DATASETS"] = str(folder / "datasets.toml")
     environment |= {f"SPARK_EXPORT_{name}": value for name, value in ({"LOG_LEVEL": "warning"} | settings).items()}
-    command = [COMMAND, "serve"]
-    with running(command, "/readyz", cwd=folder or Path(), environment=environment, log=log, port=port) as service:
+    with running([COMMAND, "serve"], "/readyz", cwd=folder or Path(), environment=environment, log=log) as service:
         yield service
 
 
 @contextmanager
 def running(
-    command: Sequence[str],
-    path: str,
-    *,
-    cwd: Path,
-    environment: Mapping[str, str],
-    log: Path | None = None,
-    port: int | None = None,
+    command: Sequence[str], path: str, *, cwd: Path, environment: Mapping[str, str], log: Path | None = None
 ) -> Iterator[Service]:
     """Any server that takes `--port`, once the path answers."""
-    port = port or free_port()
+    port = free_port()
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client,
         (log or Path("/dev/stderr")).open("ab") as stderr,
     ):
-        began = time.monotonic()
-        process = subprocess.Popen([*command, "--port", str(port)], cwd=cwd, env=environment, stderr=stderr)
+        words = [*command, "--port", str(port)]
+        service = Service(lambda: subprocess.Popen(words, cwd=cwd, env=environment, stderr=stderr), client, path)
+        service.start()
         try:
-            until_ready(client, path, process)
-            yield Service(process, client, time.monotonic() - began)
+            yield service
         finally:
-            process.terminate()
-            process.wait(timeout=STOP_SECONDS)
+            service.stop()
 
 
 def free_port() -> int:
