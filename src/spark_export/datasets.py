@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from functools import partial
 
 from spark_export.errors import Problems, SettingsError
 from spark_export.sources.base import Dataset
-from spark_export.sources.catalog import DatasetsFile, DuckdbConfig
+from spark_export.sources.catalog import DatasetConfig, DatasetsFile, DuckdbConfig, PostgresConfig
 from spark_export.sources.duckdb import Engine, SqlDataset
+from spark_export.sources.postgres.dataset import Databases, PostgresDataset
+from spark_export.sources.postgres.template import Template
 from spark_export.sources.synthetic import TradesDataset
 
 
-def make_datasets(file: DatasetsFile, engine: Engine, kernels: Executor, problems: Problems) -> dict[str, Dataset]:
+def make_datasets(
+    file: DatasetsFile, engine: Engine, databases: Databases, kernels: Executor, problems: Problems
+) -> dict[str, Dataset]:
     """The built-in dataset and those of the file that can be used; the file may name its own `trades`.
 
     Trades are computed, never waited for, so they are made where batches are formatted: with as many threads more as
@@ -20,7 +26,12 @@ def make_datasets(file: DatasetsFile, engine: Engine, kernels: Executor, problem
     """
     datasets: dict[str, Dataset] = {"trades": TradesDataset(kernels, engine)}
     for name, config in file.datasets.items():
-        made = problems.instead(None, partial(_make_sql_dataset, name, config, engine))
+        make = (
+            partial(_make_postgres_dataset, name, config, databases)
+            if isinstance(config, PostgresConfig)
+            else partial(_make_sql_dataset, name, config, engine)
+        )
+        made = problems.instead(None, make)
         if made is not None:
             datasets[name] = made
     return datasets
@@ -37,10 +48,42 @@ def _make_sql_dataset(name: str, config: DuckdbConfig, engine: Engine) -> Datase
         used = engine.parameters_of(config.sql)
     except ValueError as error:
         raise SettingsError(f"datasets.{name}.sql: {error}") from None
-    declared = {parameter.name for parameter in parameters}
+    _check_parameters(name, config, used)
+    return SqlDataset(name, config.description, parameters, config.sql, config.database, engine)
+
+
+def _make_postgres_dataset(name: str, config: PostgresConfig, databases: Databases) -> Dataset:
+    """A dataset that a PostgreSQL server runs; nothing is asked of the server before the first export.
+
+    Raises:
+        SettingsError: no connection string, or one that is none; the SQL or its parameters are not right.
+    """
+    text = os.environ.get(config.dsn_env, "").strip()
+    if not text:
+        raise SettingsError(f"datasets.{name}.dsn_env: the variable {config.dsn_env} holds no connection string")
+    try:
+        pool = databases.pool(text)
+    except ValueError as error:
+        raise SettingsError(f"datasets.{name}.dsn_env: the variable {config.dsn_env} {error}") from None
+    try:
+        template = Template.parse(config.sql)
+    except ValueError as error:
+        raise SettingsError(f"datasets.{name}.sql: {error}") from None
+    _check_parameters(name, config, frozenset(template.names))
+    return PostgresDataset(
+        name, config.description, config.parameters(), template, config.timeout_seconds, pool, databases
+    )
+
+
+def _check_parameters(name: str, config: DatasetConfig, used: AbstractSet[str]) -> None:
+    """Refuse parameters that are in the SQL or declared, but not both.
+
+    Raises:
+        SettingsError: naming each.
+    """
+    declared = {parameter.name for parameter in config.parameters()}
     if used != declared:
         where = f"datasets.{name}.params"
         undeclared = [f"{where}.{odd}: is in the sql but not declared" for odd in sorted(used - declared)]
         unused = [f"{where}.{odd}: is declared but not in the sql" for odd in sorted(declared - used)]
         raise SettingsError(*undeclared, *unused)
-    return SqlDataset(name, config.description, parameters, config.sql, config.database, engine)

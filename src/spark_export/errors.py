@@ -21,7 +21,8 @@
     │   ├── MemoryFull               the process is over MAX_MEMORY_BYTES
     │   └── Draining                 the service is shutting down
     ├── SourceError                  the rows could not be had
-    │   └── SourceUnavailable        the store behind a dataset cannot be reached or read
+    │   ├── SourceUnavailable        the store behind a dataset cannot be reached or read
+    │   └── SourceTimeout            the store gave the query up: it took too long
     ├── WriterError                  the file could not be made of the rows
     ├── SinkError                    the file could not be handed over
     │   └── ClientTooSlow            the client read slower than MIN_CLIENT_BYTES_PER_SECOND
@@ -220,6 +221,12 @@ class SourceUnavailable(SourceError):
     """The store behind a dataset cannot be reached or read."""
 
     slug = "source-unavailable"
+
+
+class SourceTimeout(SourceError):
+    """The store behind a dataset gave the query up: it took too long."""
+
+    slug = "source-timeout"
 
 
 class WriterError(ExportError):

@@ -34,6 +34,7 @@ from spark_export.sources.base import Dataset, Table
 from spark_export.sources.catalog import DatasetsFile, read_datasets_file
 from spark_export.sources.duckdb import Engine
 from spark_export.sources.inline import InlineTable
+from spark_export.sources.postgres.dataset import Databases
 from spark_export.sources.selection import Selection
 from spark_export.spool import open_spool
 from spark_export.text import Encoder, Style
@@ -157,7 +158,9 @@ async def open_usable_service(
         )
         stack.callback(engine.close)
         problems.instead(None, engine.attach)
-        datasets = make_datasets(file or DatasetsFile(), engine, kernels, problems)
+        databases = Databases(settings.max_concurrent, settings.export_timeout_seconds)
+        stack.callback(databases.close)
+        datasets = make_datasets(file or DatasetsFile(), engine, databases, kernels, problems)
         memory = MemoryBound(settings.max_memory_bytes, clocks.monotonic)
         gate = Gate(
             settings.max_concurrent,

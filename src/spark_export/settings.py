@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from spark_export.errors import SettingsError
@@ -217,13 +218,30 @@ def read_toml(path: Path, model: type[StrictModel]) -> StrictModel:
             value, which may be a secret.
     """
     try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return model.model_validate(table)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path.name}: {error}") from None
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
-        problems = [f"{path.name}: {'.'.join(map(str, each['loc']))}: {_message(each['msg'])}" for each in found]
+        problems = [f"{path.name}: {_key_of(each, table)}: {_message(each['msg'])}" for each in found]
         raise SettingsError(*problems) from None
+
+
+def _key_of(error: ErrorDetails, table: Any) -> str:
+    """The key that an error is about, without the kind of table that pydantic puts before a key of such a one."""
+    path = []
+    *parts, last = error["loc"]
+    for part in parts:
+        if isinstance(table, dict) and part not in table:
+            continue
+        path.append(part)
+        table = table[part]
+    if isinstance(table, dict | list):
+        path.append(last)
+    if error["type"] == "engine":  # an error of the whole table, for what it says there
+        path.append("engine")
+    return ".".join(map(str, path))
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:

@@ -1,4 +1,4 @@
-"""What every source keeps to: rows in the body, the built-in dataset, and SQL over a Parquet file."""
+"""What every source keeps to: rows in the body, the built-in dataset, SQL over a Parquet file, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from postgres import Postgres
 
 from spark_export.errors import Forbidden, InvalidField, SourceError, SourceUnavailable
 from spark_export.model import Condition
@@ -25,6 +26,8 @@ from spark_export.sources.base import Table
 from spark_export.sources.duckdb import Engine, SqlDataset
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.parameters import Parameter
+from spark_export.sources.postgres.dataset import Databases, PostgresDataset
+from spark_export.sources.postgres.template import Template
 from spark_export.sources.query import COUNTED_LIMIT
 from spark_export.sources.selection import Selection
 from spark_export.sources.synthetic import TradesDataset, iter_trades
@@ -114,9 +117,32 @@ def sql_table(rows: int, folder: Path, engine: Engine) -> Table:
     return dataset.table({})
 
 
-@pytest.fixture(params=["inline", "trades", "sql"])
+@pytest.fixture(scope="module")
+def databases(threads: Threads) -> Iterator[Databases]:
+    """PostgreSQL's pools."""
+    made = Databases(4, None, threads)
+    yield made
+    made.close()
+
+
+def postgres_table(rows: int, server: Postgres, databases: Databases) -> Table:
+    """The rows as a table of PostgreSQL's."""
+    name = f"rows_{rows}"
+    if server.sql(f"SELECT to_regclass('{name}')").isspace():
+        server.sql(f"CREATE TABLE {name} (id bigint, symbol text, price double precision, note text)")
+        server.load(name, Kit.expected(rows).to_pylist())
+    sql = f"SELECT * FROM {name} WHERE id <= $most ORDER BY id; -- the end"  # noqa: S608 - a test's own
+    parameters = (Parameter("most", "integer", rows),)
+    pool = databases.pool(server.dsn)
+    return PostgresDataset("d", "", parameters, Template.parse(sql), None, pool, databases).table({})
+
+
+@pytest.fixture(params=["inline", "trades", "sql", "postgres"])
 def kit(request: pytest.FixtureRequest, threads: Threads, engine: Engine, folder: Path) -> Kit:
     """One source after the other."""
+    if request.param == "postgres":
+        server, databases = request.getfixturevalue("postgres"), request.getfixturevalue("databases")
+        return Kit(lambda rows: postgres_table(rows, server, databases))
     made: dict[str, Callable[[int], Table]] = {
         "inline": lambda rows: inline_table(rows, threads, engine),
         "trades": lambda rows: TradesDataset(threads, engine).table({"rows": rows}),

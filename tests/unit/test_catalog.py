@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spark_export.errors import InvalidField, SettingsError
-from spark_export.sources.catalog import DatasetsFile, read_datasets_file
+from spark_export.sources.catalog import DatasetsFile, DuckdbConfig, read_datasets_file
 from spark_export.sources.parameters import Parameter, bind
 
 
@@ -34,6 +34,7 @@ def test_whole_file(tmp_path: Path) -> None:
     """)  # fmt: skip
     assert file.databases == {"book": tmp_path / "book.duckdb"}
     flights = file.datasets["flights"]
+    assert isinstance(flights, DuckdbConfig)
     assert (flights.description, flights.database) == ("Flüge", "book")
     assert flights.parameters() == (
         Parameter("carrier", "text", "UA", description="code"),
@@ -62,6 +63,15 @@ def test_empty_file(tmp_path: Path) -> None:
         ("databases.'a-b' = 'x.duckdb'", "databases.a-b"),
         ("databases.a = 5", "databases.a"),
         ("datasets.a = { sql = 'SELECT 1', params.p.type = 'int' }", "datasets.a.params.p.type"),
+        ("datasets.a = { sql = 'SELECT 1', engine = 'oracle' }", "datasets.a.engine"),
+        ("datasets.a = { sql = 'SELECT 1', engine = 5 }", "datasets.a.engine"),
+        ("datasets.a = { sql = 'SELECT 1', engine = 'postgres' }", "datasets.a.dsn_env"),
+        ("datasets.a = { engine = 'postgres', dsn_env = 'X' }", "datasets.a.sql"),
+        ("datasets.a = { sql = 'SELECT 1', engine = 'postgres', dsn_env = 'X=1' }", "datasets.a.dsn_env"),
+        ("datasets.a = { sql = 'SELECT 1', engine = 'postgres', dsn_env = 'X', database = 'b' }",
+         "datasets.a.database"),
+        ("datasets.a = { sql = 'SELECT 1', engine = 'postgres', dsn_env = 'X', timeout_seconds = 0 }",
+         "datasets.a.timeout_seconds"),
         ("datasets.a = { sql = 'SELECT 1', params.p = { type = 'integer', default = 'x' } }",
          "datasets.a.params.p.default"),
         ("datasets.a = { sql = 'SELECT 1', params.p = { type = 'integer', default = 3, maximum = 2 } }",

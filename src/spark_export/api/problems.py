@@ -43,6 +43,7 @@ STATUS: dict[type[errors.ExportError], HTTPStatus] = {
     errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.SourceError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.SourceTimeout: HTTPStatus.GATEWAY_TIMEOUT,
     errors.WriterError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.SinkError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,

@@ -10,6 +10,11 @@ sql = "SELECT * FROM read_parquet('flights.parquet') WHERE carrier = $carrier"
 [datasets.flights.params.carrier]
 type = "text"
 default = "UA"
+
+[datasets.fills]
+engine = "postgres"
+dsn_env = "TRADES_DSN"                  # the variable that holds the connection string
+sql = "SELECT * FROM fills"
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from spark_export.errors import SettingsError
 from spark_export.settings import Strict, read_toml
@@ -63,11 +68,31 @@ class DuckdbConfig(DatasetConfig):
     database: str | None = None
 
 
+class PostgresConfig(DatasetConfig):
+    """A dataset that a PostgreSQL server runs."""
+
+    engine: Literal["postgres"]
+    dsn_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    sql: Annotated[str, Field(min_length=1)]
+    timeout_seconds: Annotated[float | None, Field(gt=0)] = None
+
+
+def engine_of(config: Any) -> str:
+    """The engine that a dataset names; the embedded one where it names none."""
+    return str(config.get("engine", "duckdb")) if isinstance(config, dict) else "duckdb"
+
+
+AnyDataset = Annotated[
+    Annotated[DuckdbConfig, Tag("duckdb")] | Annotated[PostgresConfig, Tag("postgres")],
+    Discriminator(engine_of, custom_error_type="engine", custom_error_message="must be 'duckdb' or 'postgres'"),
+]
+
+
 class DatasetsFile(Strict):
     """The whole file; paths in `databases` are absolute."""
 
     databases: dict[str, Path] = Field(default_factory=dict)
-    datasets: dict[str, DuckdbConfig] = Field(default_factory=dict)
+    datasets: dict[str, AnyDataset] = Field(default_factory=dict)
 
 
 def read_datasets_file(path: Path) -> DatasetsFile:
@@ -91,8 +116,9 @@ def _iter_problems(parsed: DatasetsFile) -> Iterator[str]:
         where = f"datasets.{name}"
         if not NAME.fullmatch(name):
             yield f"{where}: a name is letters, digits, `_`, `.` and `-`, and begins with a letter"
-        if config.database is not None and config.database not in parsed.databases:
-            yield f"{where}.database: no database {config.database!r} under [databases]"
+        database = getattr(config, "database", None)
+        if database is not None and database not in parsed.databases:
+            yield f"{where}.database: no database {database!r} under [databases]"
         for parameter in config.parameters():
             yield from _iter_parameter_problems(f"{where}.params.{parameter.name}", parameter)
 

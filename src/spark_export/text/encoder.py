@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from spark_export.errors import InvalidField
 from spark_export.model import ColumnSpec
 from spark_export.text import binary, nested, numbers, times
-from spark_export.text.plain import plain, plain_type
+from spark_export.text.plain import is_written, is_written_number, plain, plain_type
 
 BARE = frozenset(string.ascii_letters + string.digits + "-+:. ")
 """Characters of numbers, booleans, dates and times, unless a column or the style asks for others."""
@@ -91,7 +91,8 @@ class Encoder:
     def _column(self, spec: ColumnSpec, type_: Any) -> Column:
         label = spec.label if spec.label is not None else spec.name
         usual = spec.thousands is None and spec.date_format is None and self._style.decimal_mark == "."
-        return Column(label, kind_of(type_), spec.null, bare=usual and is_bare(plain_type(type_)), name=spec.name)
+        bare = usual and (is_written_number(type_) or is_bare(plain_type(type_)))
+        return Column(label, kind_of(type_), spec.null, bare=bare, name=spec.name)
 
     @staticmethod
     def _find(schema: Any, position: int, spec: ColumnSpec) -> int:
@@ -120,6 +121,7 @@ class Encoder:
     def _column_text(self, values: Any, spec: ColumnSpec) -> Any:
         if len(values) == 0:
             return pa.array([], pa.string())
+        is_number = kind_of(values.type) is Kind.NUMBER
         values = plain(values)
         if spec.date_format is not None:
             return times.formatted_text(values, spec.date_format, self._style.time)
@@ -127,11 +129,13 @@ class Encoder:
         mark = self._style.decimal_mark
         if spec.thousands is not None:
             return numbers.group_thousands(text, spec.thousands, mark)
-        return pc.replace_substring(text, ".", mark) if mark != "." and numbers.is_numeric(values.type) else text
+        return pc.replace_substring(text, ".", mark) if mark != "." and is_number else text
 
 
 def kind_of(type_: Any) -> Kind:
     """What values of the type are to a format."""
+    if is_written(type_):
+        return Kind.NUMBER if is_written_number(type_) else Kind.OTHER
     type_ = plain_type(type_)
     if numbers.is_numeric(type_):
         return Kind.NUMBER

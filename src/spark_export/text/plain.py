@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from spark_export.text import binary
 
 UUID = "arrow.uuid"
+JSON = "arrow.json"
+OPAQUE = "arrow.opaque"
 
 
 def plain_type(type_: Any) -> Any:
@@ -36,3 +38,17 @@ def plain(values: Any) -> Any:
         return plain(pc.run_end_decode(values))
     wanted = plain_type(type_)
     return values if wanted == type_ else values.cast(wanted)
+
+
+def is_written_number(type_: Any) -> bool:
+    """Whether values are numbers that their source wrote as texts, since no type of Arrow's holds them all."""
+    return _extension_of(type_) == OPAQUE and type_.type_name == "numeric"
+
+
+def is_written(type_: Any) -> bool:
+    """Whether values are texts that their source made of something else, so that nobody typed them."""
+    return _extension_of(type_) in {JSON, OPAQUE}
+
+
+def _extension_of(type_: Any) -> str | None:
+    return type_.extension_name if isinstance(type_, pa.BaseExtensionType) else None

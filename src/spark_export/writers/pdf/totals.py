@@ -73,15 +73,27 @@ class _Sum:
     def __init__(self) -> None:
         self._exact = decimal.Decimal(0)
         self._floats: _FloatSum | None = None
+        self._not_finite = 0.0
 
     def add(self, values: Any) -> None:
         if pa.types.is_floating(values.type):
             self._floats = self._floats or _FloatSum(PRECISION_BITS[values.type.bit_width])
             self._floats.add(values.drop_null().cast(pa.float64()).to_numpy())
             return
+        if pa.types.is_string(values.type):
+            self._add_written(values)
+            return
         scale = values.type.scale if pa.types.is_decimal(values.type) else 0
         batch = pc.sum(values.cast(pa.decimal256(DIGITS, max(scale, 0))), min_count=0).as_py()
         self._exact = EXACT.add(self._exact, batch)
+
+    def _add_written(self, texts: Any) -> None:
+        """Numbers that came as texts: one that is not finite makes the sum so, as with floats."""
+        for number in map(decimal.Decimal, texts.drop_null().to_pylist()):
+            if number.is_finite():
+                self._exact = EXACT.add(self._exact, number)
+            else:
+                self._not_finite += float(number)
 
     def value(self) -> Any:
         """The sum, an array of one.
@@ -91,6 +103,8 @@ class _Sum:
         """
         if self._floats is not None:
             return pa.array([self._floats.value()])
+        if self._not_finite or math.isnan(self._not_finite):
+            return pa.array([self._not_finite])
         scale = max(0, -int(self._exact.as_tuple().exponent))
         try:
             return pa.array([self._exact], pa.decimal256(DIGITS, scale))
