@@ -200,7 +200,9 @@ class Pool:
         try:
             connection = self._connect()
         except Error as error:
-            raise self._unavailable(error) from None
+            # Not from the error itself: its text repeats parts of the connection string.
+            cause = ConnectFailed(dsn.hide(" ".join(str(error).split()), self._text))
+            raise SourceUnavailable("the database cannot be reached; the log tells more") from cause
         try:
             connection.run("SET client_encoding = 'UTF8'")
             connection.run(script)
@@ -216,12 +218,6 @@ class Pool:
             if self._database is None:
                 self._database = adbc_driver_postgresql.connect(self._text)
         return Connection(self._database)
-
-    def _unavailable(self, error: Exception) -> SourceUnavailable:
-        """The error without its cause's own text, which repeats parts of the connection string."""
-        made = SourceUnavailable("the database cannot be reached; the log tells more")
-        made.__cause__ = ConnectFailed(dsn.hide(" ".join(str(error).split()), self._text))
-        return made
 
 
 def quoted_literals(connection: Connection, texts: Sequence[str]) -> list[str]:

@@ -120,7 +120,7 @@ class Query:
         with self._lock:
             self.connection = connection
         rows = f"({self._statement(connection)}\n)"
-        described = connection.schema(f"SELECT * FROM {rows} AS t")  # noqa: S608 - the operator's SQL
+        described = self._described(connection, f"SELECT * FROM {rows} AS t")  # noqa: S608 - the operator's SQL
         self.columns = {column.name: column for column in columns_of(described)}
         self.selection.check(tuple(self.columns))
         selected = [self.columns[name] for name in self.selection.columns_of(tuple(self.columns))]
@@ -131,6 +131,23 @@ class Query:
             return schema, iter(())
         self.stream = connection.stream(sql)
         return schema, self._batches(self.stream, schema)
+
+    def _described(self, connection: Connection, sql: str) -> Any:
+        """The schema of a statement.
+
+        Raises:
+            InvalidField: a parameter's text, whose type is that of where it stands, does not read as one.
+        """
+        from adbc_driver_manager import Error
+
+        try:
+            return connection.schema(sql)
+        except Error as error:
+            if is_about_values(error) and "text" in self.bound.types.values():
+                raise InvalidField(
+                    "a text among the parameters does not read as what it stands for", field="params"
+                ) from error
+            raise
 
     def _batches(self, stream: Stream, schema: Any) -> Iterator[Any]:
         from adbc_driver_manager import Error
