@@ -5,36 +5,82 @@ from __future__ import annotations
 import os
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 
 from spark_export.errors import Problems, SettingsError
+from spark_export.sources.arrow import ArrowDataset
 from spark_export.sources.base import Dataset
-from spark_export.sources.catalog import DatasetConfig, DatasetsFile, DuckdbConfig, PostgresConfig
+from spark_export.sources.catalog import (
+    AnyDataset,
+    ArrowConfig,
+    DatasetConfig,
+    DatasetsFile,
+    DuckdbConfig,
+    PostgresConfig,
+)
 from spark_export.sources.duckdb import Engine, SqlDataset
+from spark_export.sources.files import Kind
 from spark_export.sources.postgres.dataset import Databases, PostgresDataset
 from spark_export.sources.postgres.template import Template
+from spark_export.sources.stores import Store
 from spark_export.sources.synthetic import TradesDataset
 
 
+@dataclass(frozen=True)
+class Threads:
+    """Where datasets work.
+
+    Attributes:
+        kernels: that compute, and never wait.
+        readers: that wait for batches.
+        stores: that stores' calls run in.
+    """
+
+    kernels: Executor
+    readers: Executor
+    stores: Executor
+
+
 def make_datasets(
-    file: DatasetsFile, engine: Engine, databases: Databases, kernels: Executor, problems: Problems
+    file: DatasetsFile, engine: Engine, databases: Databases, threads: Threads, problems: Problems
 ) -> dict[str, Dataset]:
     """The built-in dataset and those of the file that can be used; the file may name its own `trades`.
 
     Trades are computed, never waited for, so they are made where batches are formatted: with as many threads more as
     there are slots, a refusal waited half as long again for the interpreter.
     """
-    datasets: dict[str, Dataset] = {"trades": TradesDataset(kernels, engine)}
+    datasets: dict[str, Dataset] = {"trades": TradesDataset(threads.kernels, engine)}
     for name, config in file.datasets.items():
-        make = (
-            partial(_make_postgres_dataset, name, config, databases)
-            if isinstance(config, PostgresConfig)
-            else partial(_make_sql_dataset, name, config, engine)
-        )
-        made = problems.instead(None, make)
+        made = problems.instead(None, partial(_make_dataset, name, config, engine, databases, threads))
         if made is not None:
             datasets[name] = made
     return datasets
+
+
+def _make_dataset(name: str, config: AnyDataset, engine: Engine, databases: Databases, threads: Threads) -> Dataset:
+    match config:
+        case ArrowConfig():
+            return _make_arrow_dataset(name, config, engine, threads)
+        case PostgresConfig():
+            return _make_postgres_dataset(name, config, databases)
+        case DuckdbConfig():
+            return _make_sql_dataset(name, config, engine)
+
+
+def _make_arrow_dataset(name: str, config: ArrowConfig, engine: Engine, threads: Threads) -> Dataset:
+    """A dataset of files; nothing is looked for before its first export."""
+    return ArrowDataset(
+        name=name,
+        description=config.description,
+        store=Store(config.path, config.region, config.endpoint, config.anonymous),
+        kind=Kind(config.format, config.delimiter),
+        hive=config.partitioning == "hive",
+        types=config.types,
+        engine=engine,
+        readers=threads.readers,
+        threads=threads.stores,
+    )
 
 
 def _make_sql_dataset(name: str, config: DuckdbConfig, engine: Engine) -> Dataset:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from spark_export.access import Keyring, load_keyring
 from spark_export.admission.bucket import Rate, RateLimiter
 from spark_export.admission.gate import Gate
-from spark_export.datasets import make_datasets
+from spark_export.datasets import Threads, make_datasets
 from spark_export.errors import Problems, SettingsError, UnknownDataset
 from spark_export.job import Clocks, Job
 from spark_export.memory import MemoryBound, trim
@@ -53,6 +53,9 @@ TRIM_EVERY_SECONDS = 10.0
 
 SPARE_READERS = 4
 """Threads beyond one a slot: a call that is being interrupted holds its thread a moment longer than its slot."""
+
+STORE_THREADS = 32
+"""Of calls to object stores and folders; one whose caller has left keeps its thread until it ends. Made when needed."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ async def open_usable_service(
     with ExitStack() as stack:
         readers = stack.enter_context(ThreadPoolExecutor(settings.max_concurrent + SPARE_READERS, "reader"))
         kernels = stack.enter_context(ThreadPoolExecutor(settings.kernel_threads, "kernel"))
+        stores = stack.enter_context(ThreadPoolExecutor(STORE_THREADS, "store"))
         file = problems.instead(None, lambda: _read_datasets(settings.datasets))
         engine = Engine(
             folder=settings.datasets.parent if settings.datasets is not None else None,
@@ -160,7 +164,8 @@ async def open_usable_service(
         problems.instead(None, engine.attach)
         databases = Databases(settings.max_concurrent, settings.export_timeout_seconds)
         stack.callback(databases.close)
-        datasets = make_datasets(file or DatasetsFile(), engine, databases, kernels, problems)
+        threads = Threads(kernels, readers, stores)
+        datasets = make_datasets(file or DatasetsFile(), engine, databases, threads, problems)
         memory = MemoryBound(settings.max_memory_bytes, clocks.monotonic)
         gate = Gate(
             settings.max_concurrent,

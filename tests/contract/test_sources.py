@@ -1,4 +1,4 @@
-"""What every source keeps to: rows in the body, the built-in dataset, SQL over a Parquet file, and PostgreSQL."""
+"""What every source keeps to: rows in the body, the built-in dataset, SQL, PostgreSQL, folders and S3."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from postgres import Postgres
+from pyarrow import csv
 
 from spark_export.errors import Forbidden, InvalidField, SourceError, SourceUnavailable
 from spark_export.model import Condition
+from spark_export.sources.arrow import ArrowDataset
 from spark_export.sources.base import Table
 from spark_export.sources.duckdb import Engine, SqlDataset
+from spark_export.sources.files import FileFormat, Kind
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.parameters import Parameter
 from spark_export.sources.postgres.dataset import Databases, PostgresDataset
 from spark_export.sources.postgres.template import Template
 from spark_export.sources.query import COUNTED_LIMIT
 from spark_export.sources.selection import Selection
+from spark_export.sources.stores import Store
 from spark_export.sources.synthetic import TradesDataset, iter_trades
+from tests.s3 import BUCKET, CREDENTIALS, S3, running_s3
 
 MANY = 40_000
 COLUMNS = ("id", "symbol", "price", "note")
@@ -137,12 +142,88 @@ def postgres_table(rows: int, server: Postgres, databases: Databases) -> Table:
     return PostgresDataset("d", "", parameters, Template.parse(sql), None, pool, databases).table({})
 
 
-@pytest.fixture(params=["inline", "trades", "sql", "postgres"])
-def kit(request: pytest.FixtureRequest, threads: Threads, engine: Engine, folder: Path) -> Kit:
+@pytest.fixture(scope="module")
+def stores() -> Iterator[Threads]:
+    """Threads for stores' calls."""
+    with Threads(8) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    """An S3 endpoint."""
+    with pytest.MonkeyPatch.context() as patch, running_s3() as made:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield made
+
+
+def write_parts(rows: int, file_format: FileFormat, write: Callable[[str, bytes], object]) -> None:
+    """The rows in three files of one folder, in order, one without a row among them."""
+    table = Kit.expected(rows)
+    for name, part in (("1", table.slice(0, rows // 3)), ("2", table.slice(0, 0)), ("3", table.slice(rows // 3))):
+        write(f"{name}.{file_format}", bytes_of(part, file_format))
+
+
+def bytes_of(table: Any, file_format: FileFormat) -> bytes:
+    """A file of the rows."""
+    sink = pa.BufferOutputStream()
+    if file_format == "parquet":
+        pq.write_table(table, sink, row_group_size=10_000)
+    elif file_format == "csv":
+        csv.write_csv(table, sink)
+    elif file_format == "arrow":
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        sink.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()).encode())
+    return bytes(sink.getvalue())
+
+
+TEXT_TYPES: dict[str, Any] = {"id": "integer", "price": "number", "symbol": "text", "note": "text"}
+
+
+def arrow_table(url: str, file_format: FileFormat, threads: Threads, stores: Threads, engine: Engine,
+                **options: Any) -> Table:  # fmt: skip
+    """The rows of all files there."""
+    types = options.pop("types", TEXT_TYPES if file_format in {"csv", "json"} else {})
+    hive = options.pop("hive", False)
+    store = Store(url, **options)
+    return ArrowDataset(
+        name="d", description="", store=store, kind=Kind(file_format), hive=hive, types=types,
+        engine=engine, readers=threads, threads=stores,
+    ).table({})  # fmt: skip
+
+
+def folder_table(rows: int, file_format: FileFormat, folder: Path, *made_of: Any) -> Table:
+    """The rows in files of a folder."""
+    place = folder / f"{file_format}-{rows}"
+    if not place.exists():
+        place.mkdir()
+        write_parts(rows, file_format, lambda name, data: (place / name).write_bytes(data))
+    return arrow_table(f"file://{place}", file_format, *made_of)
+
+
+def s3_table(rows: int, s3: S3, *made_of: Any) -> Table:
+    """The rows in Parquet files of a bucket."""
+    write_parts(rows, "parquet", lambda name, data: s3.write(f"rows-{rows}/{name}", data))
+    return arrow_table(f"s3://{BUCKET}/rows-{rows}/", "parquet", *made_of, endpoint=s3.url)
+
+
+@pytest.fixture(
+    params=["inline", "trades", "sql", "postgres", "folder parquet", "folder csv", "folder json", "folder arrow", "s3"]
+)
+def kit(request: pytest.FixtureRequest, threads: Threads, stores: Threads, engine: Engine, folder: Path) -> Kit:
     """One source after the other."""
-    if request.param == "postgres":
+    kind, _, file_format = request.param.partition(" ")
+    if kind == "folder":
+        return Kit(lambda rows: folder_table(rows, file_format, folder, threads, stores, engine))
+    if kind == "postgres":
         server, databases = request.getfixturevalue("postgres"), request.getfixturevalue("databases")
         return Kit(lambda rows: postgres_table(rows, server, databases))
+    if kind == "s3":
+        s3 = request.getfixturevalue("s3")
+        return Kit(lambda rows: s3_table(rows, s3, threads, stores, engine))
     made: dict[str, Callable[[int], Table]] = {
         "inline": lambda rows: inline_table(rows, threads, engine),
         "trades": lambda rows: TradesDataset(threads, engine).table({"rows": rows}),

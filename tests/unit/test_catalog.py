@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spark_export.errors import InvalidField, SettingsError
-from spark_export.sources.catalog import DatasetsFile, DuckdbConfig, read_datasets_file
+from spark_export.sources.catalog import ArrowConfig, DatasetsFile, DuckdbConfig, read_datasets_file
 from spark_export.sources.parameters import Parameter, bind
 
 
@@ -40,6 +40,18 @@ def test_whole_file(tmp_path: Path) -> None:
         Parameter("carrier", "text", "UA", description="code"),
         Parameter("most", "integer", required=True, minimum=1, maximum=9),
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [("fills", "file://{folder}/fills"), ("a/../b c/", "file://{folder}/a/../b c"), ("file:///data", "file:///data"),
+     ("s3://bucket/x/", "s3://bucket/x/")],
+)  # fmt: skip
+def test_places_of_files(tmp_path: Path, path: str, url: str) -> None:
+    """A path of files is relative to the datasets file's folder; a URL stays one."""
+    config = read(tmp_path, f"datasets.a = {{ engine = 'arrow', path = '{path}' }}").datasets["a"]
+    assert isinstance(config, ArrowConfig)
+    assert config.path == url.format(folder=tmp_path)
 
 
 def test_empty_file(tmp_path: Path) -> None:
@@ -80,6 +92,24 @@ def test_empty_file(tmp_path: Path) -> None:
         ("datasets.a = { sql = 'SELECT 1', params.'p-q'.type = 'text' }", "datasets.a.params.p-q"),
         ("datasets.a = { sql = 'SELECT 1', params.p = { type = 'text', minimum = 1 } }",
          "datasets.a.params.p.minimum"),
+        ("datasets.a = { engine = 'sqlite', sql = 'SELECT 1' }", "datasets.a.engine"),
+        ("datasets.a = { engine = 5 }", "datasets.a.engine"),
+        ("datasets.a = { engine = 'arrow' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = 'x', sql = 'SELECT 1' }", "datasets.a.sql"),
+        ("datasets.a = { engine = 'arrow', path = 'x', format = 'orc' }", "datasets.a.format"),
+        ("datasets.a = { engine = 'arrow', path = '../x' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = 'x/../../y' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = '/etc' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = 'file://x' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = 'http://host/x' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = 's3:///x' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = 's3://key:secret@bucket/x' }", "datasets.a.path"),
+        ("datasets.a = { engine = 'arrow', path = 's3://bucket/x', endpoint = 'host' }", "datasets.a.endpoint"),
+        ("datasets.a = { engine = 'arrow', path = 'x', endpoint = 'http://host' }", "datasets.a.endpoint"),
+        ("datasets.a = { engine = 'arrow', path = 'gs://bucket/x', region = 'eu' }", "datasets.a.region"),
+        ("datasets.a = { engine = 'arrow', path = 'x', delimiter = ';' }", "datasets.a.delimiter"),
+        ("datasets.a = { engine = 'arrow', path = 'x', types.n = 'int' }", "datasets.a.types.n"),
+        ("datasets.a = { engine = 'arrow', path = 'x', params.p.type = 'text' }", "datasets.a.params"),
     ],
 )  # fmt: skip
 def test_mistakes(tmp_path: Path, text: str, key: str) -> None:
