@@ -37,3 +37,40 @@ def _rows_after(before: int) -> int:
     if before == 0:
         return FIRST_ROWS
     return EARLY_ROWS if before < EARLY_UNTIL_ROWS else ROWS_MOST
+
+
+class Sample:
+    """The first rows of a stream, as many as one piece may have cells and bytes, and no more than asked for.
+
+    Args:
+        rows: at most so many.
+
+    Attributes:
+        batches: the rows.
+        more: whether some were left out.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.batches: list[Any] = []
+        self.more = False
+        self._rows = rows
+        self._bytes = BYTES_MOST
+        self._cells = CELLS_MOST
+
+    def __len__(self) -> int:
+        return sum(map(len, self.batches))
+
+    def add(self, batch: Any) -> bool:
+        """Take of the next rows what there is room for; whether that was all."""
+        for piece in cut(batch, 0) if len(batch) else ():
+            taken = piece.slice(0, self._rows)
+            self._bytes -= taken.nbytes
+            self._cells -= len(taken) * taken.num_columns
+            fits = not self.batches or (self._bytes >= 0 and self._cells >= 0)
+            if len(taken) and fits:
+                self.batches.append(taken)
+                self._rows -= len(taken)
+            self.more = not fits or len(taken) < len(piece)
+            if self.more:
+                return False
+        return True

@@ -33,8 +33,8 @@ from spark_export.job import Clocks, Export, Job, Progress
 from spark_export.model import Format
 from spark_export.observe import Observer
 from spark_export.outcome import Outcome, State, asked_of
-from spark_export.pieces import cut
-from spark_export.sources.base import Source
+from spark_export.pieces import Sample, cut
+from spark_export.sources.base import Source, Table
 from spark_export.sources.selection import Selection
 from spark_export.writers.base import Chunk, Tally, Writer
 from spark_export.writers.compression import compress
@@ -99,7 +99,7 @@ class Exporter:
         await stack.enter_async_context(_open_deadline(self._timeout_seconds))
         selection = Selection.from_request(job.request, job.caller.columns.get(job.request.dataset or ""))
         source = await stack.enter_async_context(job.table().open(selection))
-        cap = job.caller.max_rows or self._max_rows
+        cap = self.row_cap(job.caller)
         truncated = await self._check_total(job, selection, source, cap)
         progress.total_rows = cap if truncated else source.total_rows
         writer = progress.writer = self._make_writer(job, source.schema)
@@ -111,6 +111,39 @@ class Exporter:
         first = await anext(coded, b"")
         body = await stack.enter_async_context(aclosing(self._body(first, coded, job, progress)))
         return Export(job, writer.media_type, quota, coding, truncated, body, progress)
+
+    async def sample(
+        self, caller: Caller, table: Callable[[], Table], selection: Selection, rows: int
+    ) -> tuple[Any, Sample, Quota | None]:
+        """The first rows of a selection, admitted as an export is; it is none, and nobody is told of it.
+
+        Args:
+            caller: who asks.
+            table: where the rows come from; called after admission.
+            selection: whose limit is what is read at most.
+            rows: taken of them at most.
+
+        Returns:
+            The schema, the rows, and where the caller stands.
+
+        Raises:
+            ExportError: as of `open`.
+        """
+        async with AsyncExitStack() as stack:
+            quota = self._take_token(caller)
+            await stack.enter_async_context(self._gate.open_slot(caller.name))
+            await stack.enter_async_context(_open_deadline(self._timeout_seconds))
+            source = await stack.enter_async_context(table().open(selection))
+            batches = await stack.enter_async_context(aclosing(source.batches()))
+            sample = Sample(rows)
+            async for batch in batches:
+                if not sample.add(batch):
+                    break
+            return source.schema, sample, quota
+
+    def row_cap(self, caller: Caller) -> int | None:
+        """Most rows of one export of the caller's; None for any number."""
+        return caller.max_rows or self._max_rows
 
     def check(self, caller: Caller) -> None:
         """Refuse what `open` would refuse at once, whatever is asked; nothing is taken.

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_export.pieces import BYTES_MOST, CELLS_MOST, EARLY_ROWS, EARLY_UNTIL_ROWS, FIRST_ROWS, ROWS_MOST, cut
+from spark_export.pieces import BYTES_MOST, CELLS_MOST, EARLY_ROWS, EARLY_UNTIL_ROWS, FIRST_ROWS, ROWS_MOST, Sample, cut
 
 
 @given(st.integers(0, 100_000), st.integers(0, 3000))
@@ -41,3 +41,34 @@ def test_cut_counts_cells() -> None:
     batch = pa.record_batch([pa.nulls(3000)] * 1000, names=[f"c{number}" for number in range(1000)])
     assert batch.nbytes == 0
     assert all(len(part) * 1000 <= CELLS_MOST for part in cut(batch))
+
+
+@given(st.lists(st.integers(0, 3000), max_size=5), st.integers(1, 3000))
+def test_sample(sizes: list[int], rows: int) -> None:
+    """A sample is the first rows of all batches, and says whether there were more of them."""
+    table = pa.table({"x": pa.array(range(sum(sizes)), pa.int32())})
+    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+    sample = Sample(rows)
+    for start, size in zip(starts, sizes, strict=True):
+        if not sample.add(table.slice(start, size).combine_chunks().to_batches()[0] if size else EMPTY):
+            break
+    found = [value for batch in sample.batches for value in batch.column(0).to_pylist()]
+    assert found == list(range(min(rows, sum(sizes))))
+    assert (len(sample), sample.more) == (len(found), sum(sizes) > rows)
+
+
+EMPTY = pa.record_batch([pa.array([], pa.int32())], names=["x"])
+
+
+def test_sample_is_bounded() -> None:
+    """Rows that are together larger than a piece may be are left out, but never the first."""
+    for batch in (
+        pa.record_batch([[b"x" * (BYTES_MOST // 2)] * 5], names=["x"]),
+        pa.record_batch([pa.nulls(5)] * (CELLS_MOST // 2), names=list(map(str, range(CELLS_MOST // 2)))),
+    ):
+        sample = Sample(5)
+        assert not sample.add(batch)
+        assert (1 <= len(sample) <= 2, sample.more) == (True, True)
+    sample = Sample(5)
+    assert sample.add(pa.record_batch([[b"x" * (BYTES_MOST * 2)]], names=["x"]))
+    assert len(sample) == 1

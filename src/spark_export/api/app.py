@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from spark_export import __version__
-from spark_export.api import exports, ops
+from spark_export.api import exports, ops, previews
 from spark_export.api.callers import Callers
 from spark_export.api.ids import RequestIds
 from spark_export.api.problems import Problem, add_handlers
@@ -30,6 +30,7 @@ def create_app(service: Service) -> ASGIApp:
     app.state.service = service
     callers = app.state.callers = Callers(service.keyring)
     app.include_router(exports.router, tags=["exports"])
+    app.include_router(previews.router, tags=["exports"])
     if service.settings.ops_port is None:
         app.include_router(ops.router, tags=["operations"])
     add_handlers(app)

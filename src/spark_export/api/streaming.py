@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Coroutine
 from logging import LogRecord
+from typing import Any
 from urllib.parse import quote
 
 from fastapi.responses import Response
@@ -49,17 +51,7 @@ class ExportResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop making it when the client leaves."""
-        sending = asyncio.create_task(self._send(scope, receive, send))
-        leaving = asyncio.create_task(_until_disconnect(receive))
-        try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            if not sending.done():
-                sending.cancel()
-            await asyncio.wait({sending, leaving})
-        if not sending.cancelled():
-            sending.result()
+        await run_until_left(self._send(scope, receive, send), receive)
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -85,6 +77,21 @@ class ExportResponse(Response):
             return
         # Only now is it sure that nothing failed, and the receipt is there before the client sees the end.
         await send(_body(b"", more=False))
+
+
+async def run_until_left(answer: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Run what answers a request; cancel it when the client leaves."""
+    sending = asyncio.create_task(answer)
+    leaving = asyncio.create_task(_until_disconnect(receive))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        if not sending.done():
+            sending.cancel()
+        await asyncio.wait({sending, leaving})
+    if not sending.cancelled():
+        sending.result()
 
 
 def _body(chunk: Chunk, *, more: bool = True) -> Message:
