@@ -1,4 +1,4 @@
-"""What every source keeps to: rows in the body, the built-in dataset, and SQL over a Parquet file."""
+"""What every source keeps to: rows in the body, bodies that are rows, the built-in dataset, SQL over Parquet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv as arrow_csv
 
 from spark_export.errors import Forbidden, InvalidField, SourceError, SourceUnavailable
 from spark_export.model import Condition
@@ -28,6 +30,8 @@ from spark_export.sources.parameters import Parameter
 from spark_export.sources.query import COUNTED_LIMIT
 from spark_export.sources.selection import Selection
 from spark_export.sources.synthetic import TradesDataset, iter_trades
+from spark_export.sources.upload.csv import CsvForm
+from spark_export.sources.upload.table import BodyForm, UploadTable
 
 MANY = 40_000
 COLUMNS = ("id", "symbol", "price", "note")
@@ -114,7 +118,34 @@ def sql_table(rows: int, folder: Path, engine: Engine) -> Table:
     return dataset.table({})
 
 
-@pytest.fixture(params=["inline", "trades", "sql"])
+def write_ndjson(rows: Any, path: Path) -> None:
+    """The rows, an object a line; a missing value is a missing key."""
+    lines = ({name: value for name, value in row.items() if value is not None} for row in rows.to_pylist())
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+
+def write_csv(rows: Any, path: Path) -> None:
+    """The rows below a header, an empty text in quotes."""
+    arrow_csv.write_csv(rows, path)
+
+
+UPLOADS: dict[str, tuple[BodyForm, Callable[[Any, Path], None]]] = {
+    "ndjson": (BodyForm("ndjson", names=COLUMNS), write_ndjson),
+    "csv": (BodyForm("csv", csv=CsvForm(types={"id": "integer", "price": "number"})), write_csv),
+}
+
+
+def upload_table(kind: str, rows: int, folder: Path, threads: Threads, engine: Engine) -> Table:
+    """The rows as a body of their own."""
+    form, write = UPLOADS[kind]
+    body = folder / f"{kind}-{rows}" / "body"
+    if not body.exists():
+        body.parent.mkdir()
+        write(Kit.expected(rows), body)
+    return UploadTable(body, form, threads, engine)
+
+
+@pytest.fixture(params=["inline", "trades", "sql", *UPLOADS])
 def kit(request: pytest.FixtureRequest, threads: Threads, engine: Engine, folder: Path) -> Kit:
     """One source after the other."""
     made: dict[str, Callable[[int], Table]] = {
@@ -122,6 +153,8 @@ def kit(request: pytest.FixtureRequest, threads: Threads, engine: Engine, folder
         "trades": lambda rows: TradesDataset(threads, engine).table({"rows": rows}),
         "sql": lambda rows: sql_table(rows, folder, engine),
     }
+    for kind in UPLOADS:
+        made[kind] = partial(upload_table, kind, folder=folder, threads=threads, engine=engine)
     return Kit(made[request.param])
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Coroutine
 from logging import LogRecord
+from typing import Any
 from urllib.parse import quote
 
 from fastapi.responses import Response
@@ -39,10 +41,18 @@ class ExportResponse(Response):
         exporter: opens it.
         job: what to make.
         least_bytes_per_second: of the client; None for any.
+        until_left: takes what the client still sends, and returns when it has left.
     """
 
-    def __init__(self, exporter: Exporter, job: Job, least_bytes_per_second: int | None) -> None:
+    def __init__(
+        self,
+        exporter: Exporter,
+        job: Job,
+        least_bytes_per_second: int | None,
+        until_left: Callable[[Receive], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         super().__init__()
+        self._until_left = until_left or until_disconnect
         self._exporter = exporter
         self._job = job
         self._least_bytes_per_second = least_bytes_per_second
@@ -50,7 +60,7 @@ class ExportResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop making it when the client leaves."""
         sending = asyncio.create_task(self._send(scope, receive, send))
-        leaving = asyncio.create_task(_until_disconnect(receive))
+        leaving = asyncio.create_task(self._until_left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -136,6 +146,7 @@ def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-async def _until_disconnect(receive: Receive) -> None:
+async def until_disconnect(receive: Receive) -> None:
+    """Return when the client has left; what else it sends is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -78,9 +78,9 @@ class ArrowQueries(Protocol):
     """The embedded engine, as far as a source of Arrow batches needs it: to filter and to sort."""
 
     def open_arrow(
-        self, schema: Any, batches: Iterator[Any], selection: Selection
+        self, schema: Any, batches: Iterator[Any], selection: Selection, interrupt: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[Source]:
-        """The selected rows of the batches."""
+        """The selected rows of the batches; `interrupt` makes whoever waits for the next batch return soon."""
         ...
 
 
@@ -161,11 +161,16 @@ class IteratorSource:
 
 @asynccontextmanager
 async def open_iterator(
-    schema: Any, batches: Iterator[Any], selection: Selection, total_rows: int | None, threads: Executor
+    schema: Any,
+    batches: Iterator[Any],
+    selection: Selection,
+    total_rows: int | None,
+    threads: Executor,
+    interrupt: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[IteratorSource]:
-    """The selected rows of batches that are quickly made, without an engine."""
+    """The selected rows of batches that are quickly made, or whose making can be interrupted, without an engine."""
     selection.check(schema.names)
-    calls = BlockingCalls(threads)
+    calls = BlockingCalls(threads, interrupt)
     if total_rows is not None and selection.limit is not None:
         total_rows = min(total_rows, selection.limit)
     try:

@@ -7,7 +7,7 @@ folder of the datasets file only, and the configuration is locked.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -139,9 +139,15 @@ class Engine:
         return self._open(Query(self._connection.cursor(), table, dict(params), selection, database))
 
     def open_arrow(
-        self, schema: Any, batches: Iterator[Any], selection: Selection
+        self, schema: Any, batches: Iterator[Any], selection: Selection, interrupt: Callable[[], None] = lambda: None
     ) -> AbstractAsyncContextManager[IteratorSource]:
         """The selected rows of a stream of Arrow batches.
+
+        Args:
+            schema: of the batches.
+            batches: pulled in the engine's threads.
+            selection: of their rows.
+            interrupt: makes whoever waits for the next batch return soon.
 
         Raises:
             InvalidField: the selection does not fit the schema.
@@ -152,11 +158,15 @@ class Engine:
         placed = pa.schema([schema.field(place).with_name(f"c{place}") for place in range(len(schema))])
         renamed = (pa.RecordBatch.from_arrays(batch.columns, schema=placed) for batch in batches)
         cursor.register(ROWS, pa.RecordBatchReader.from_batches(placed, renamed))
-        return self._open(Query(cursor, ROWS, {}, selection, None, names=tuple(schema.names)))
+        return self._open(Query(cursor, ROWS, {}, selection, None, names=tuple(schema.names)), interrupt)
 
     @asynccontextmanager
-    async def _open(self, query: Query) -> AsyncIterator[IteratorSource]:
-        calls = BlockingCalls(self._threads, query.interrupt)
+    async def _open(self, query: Query, interrupt: Callable[[], None] = lambda: None) -> AsyncIterator[IteratorSource]:
+        def interrupt_both() -> None:
+            interrupt()
+            query.interrupt()
+
+        calls = BlockingCalls(self._threads, interrupt_both)
         self._queries.add(query)
         try:
             schema, batches = await calls.run(query.open)

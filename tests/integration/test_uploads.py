@@ -1,0 +1,295 @@
+"""Bodies that are rows, over a socket: what came in comes out, what is broken is named, and no file is left."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import zstandard
+
+from tests.integration.conftest import Server, Start
+
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
+BOMB_BYTES = 300_000_000
+
+
+@pytest.fixture(scope="module")
+def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for temporary files."""
+    return tmp_path_factory.mktemp("spool")
+
+
+@pytest.fixture(scope="module")
+def uploads(start: Start, spool: Path) -> Iterator[Server]:
+    """A service that takes bodies of up to 100 MB."""
+    yield start(SPOOL_DIR=str(spool), MAX_UPLOAD_BYTES="100000000")
+    assert left_in(spool) == []
+
+
+def left_in(spool: Path) -> list[str]:
+    """Names of what requests have left in the folder."""
+    return [path.name for path in spool.rglob("*") if path.name != "lock" and path.parent != spool]
+
+
+def post(server: Server, body: Any, media_type: str, query: Any = None, **fields: str) -> httpx.Response:
+    """POST /export with the body."""
+    headers = {"Content-Type": media_type} | {name.replace("_", "-"): value for name, value in fields.items()}
+    return httpx.post(server.url + "/export", content=body, params=query, headers=headers, timeout=120)
+
+
+def rows_of(answer: httpx.Response) -> list[list[str]]:
+    """The rows of a CSV, its header first."""
+    assert answer.status_code == 200, answer.text
+    return list(csv.reader(io.StringIO(answer.text, newline="")))
+
+
+def test_csv_values_come_out_as_they_came(uploads: Server) -> None:
+    """Leading zeros, long ids, places, exponents and words stay, an empty field and an empty text differ."""
+    rows = (
+        "id,price,empty,note",
+        "007,1.10,,NA",
+        '12345678901234567890123,1e5,"",null',
+        '-1.50,+3,,"two\r\nlines, ""q"""',
+    )
+    body = "".join(row + "\r\n" for row in rows)
+    assert post(uploads, body, CSV).text == body
+
+
+def test_formulas_are_guarded_but_numbers_are_not(uploads: Server) -> None:
+    """A text that a spreadsheet would run gets its apostrophe; a text that reads as a number is none."""
+    body = "x\r\n-1.5\r\n=1+1\r\n-1e-7\r\n@a\r\n+905551234567\r\n-x\r\n"
+    made = [row[0] for row in rows_of(post(uploads, body, CSV))]
+    assert made == ["x", "-1.5", "'=1+1", "-1e-7", "'@a", "+905551234567", "'-x"]
+
+
+def test_ndjson_values_come_out_as_they_came(uploads: Server) -> None:
+    """64-bit integers are exact; late keys, mixed and nested values have their columns."""
+    rows = [
+        {"id": 9_007_199_254_740_993, "mixed": 1},
+        {"id": -(2**63), "mixed": "one", "late": {"b": [1, {"a": None}]}},
+        {"id": None, "mixed": 2.5, "later": True},
+    ]
+    body = "\n".join(map(json.dumps, rows))
+    assert rows_of(post(uploads, body, NDJSON)) == [
+        ["id", "mixed", "late", "later"],
+        ["9007199254740993", "1", "", ""],
+        ["-9223372036854775808", "one", '{"b":[1,{"a":null}]}', ""],
+        ["", "2.5", "", "true"],
+    ]
+
+
+def test_key_that_appears_after_a_million_bytes(uploads: Server) -> None:
+    """A key and a type that only the last line shows are known before the first row is sent."""
+    body = '{"a": 1}\n' * 200_000 + '{"a": 0.5, "z": 1}\n'
+    made = rows_of(post(uploads, body, NDJSON))
+    assert made[0] == ["a", "z"]
+    assert made[1] == ["1", ""]
+    assert made[-1] == ["0.5", "1"]
+    assert len(made) == 200_002
+
+
+@pytest.mark.parametrize(
+    ("encoded", "media_type"),
+    [
+        ("\ufeffad,ülke\r\nşirket,İzmir\r\n".encode(), CSV),
+        ("ad,ülke\r\nşirket,İzmir\r\n".encode("windows-1254"), f"{CSV}; charset=windows-1254"),
+        ("ad,ülke\r\nşirket,İzmir\r\n".encode("utf-16"), CSV),
+        ("ad,ülke\r\nşirket,İzmir\r\n".encode("utf-16"), f"{CSV}; charset=utf-16"),
+        ("ad,ülke\r\nşirket,İzmir\r\n".encode("utf-16-be"), f'{CSV}; charset="utf-16be"'),
+        ("ad,ülke\nşirket,İzmir".encode(), CSV),
+        ("ad,ülke\rşirket,İzmir\r".encode(), CSV),
+    ],
+    ids=["BOM", "charset", "UTF-16 BOM", "UTF-16", "UTF-16BE", "LF", "CR"],
+)
+def test_character_sets_and_line_ends(uploads: Server, encoded: bytes, media_type: str) -> None:
+    """A text is read in whatever character set and with whatever line ends it comes."""
+    assert rows_of(post(uploads, encoded, media_type)) == [["ad", "ülke"], ["şirket", "İzmir"]]
+
+
+def test_delimiter_and_quote(uploads: Server) -> None:
+    """Any delimiter and quote, or none."""
+    assert rows_of(post(uploads, "a\tb\n'x\ty'\t\"\n", CSV, {"delimiter": "\t", "quote": "'"}))[1] == ["x\ty", '"']
+    assert rows_of(post(uploads, 'a;b\n"x;y\n', CSV, {"delimiter": ";", "quote": "none"}))[1] == ['"x', "y"]
+
+
+def test_header_absent(uploads: Server) -> None:
+    """Without a header the request's columns name the values in order, or numbers do."""
+    media_type = f"{CSV}; header=absent"
+    assert rows_of(post(uploads, "1,2\n", media_type)) == [["column_1", "column_2"], ["1", "2"]]
+    assert rows_of(post(uploads, "1,2\n", media_type, {"columns": "x,y"})) == [["x", "y"], ["1", "2"]]
+
+
+def test_types(uploads: Server) -> None:
+    """A column is what `type` says: compared, sorted and written as such, empty fields missing."""
+    options = {
+        "columns": [
+            {"name": "n", "type": "integer"}, {"name": "d", "type": "decimal"}, {"name": "t", "type": "timestamp"},
+            {"name": "b", "type": "boolean"},
+        ],
+        "where": [{"column": "n", "op": "ge", "value": 9}],
+        "order_by": ["-n"],
+    }  # fmt: skip
+    body = "n,d,t,b\n9,1.1,2024-01-02T03:04:05+03:00,TRUE\n10,,2024-01-02T03:04:05,\n8,1.105,,false\n"
+    assert rows_of(post(uploads, body, CSV, {"options": json.dumps(options)}))[1:] == [
+        ["10", "", "2024-01-02T03:04:05Z", ""],
+        ["9", "1.100", "2024-01-02T00:04:05Z", "true"],
+    ]
+
+
+def test_numbers_are_right_aligned_in_a_pdf(uploads: Server, tmp_path: Path) -> None:
+    """A column of which every value is a number ends at one place, a column of texts begins at one."""
+    body = "number,text\n" + "".join(f"{10**digits},{'x' * (1 + digits)}\n" for digits in range(6))
+    path = tmp_path / "made.pdf"
+    path.write_bytes(post(uploads, body, CSV, {"format": "pdf"}).content)
+    page = subprocess.run(["pdftotext", "-bbox", path, "-"], check=True, capture_output=True).stdout.decode()
+    words = re.findall(r'xMin="([\d.]+)" yMin="[\d.]+" xMax="([\d.]+)" yMax="[\d.]+">(10+|x+)</word>', page)
+    rights = [float(right) for _, right, word in words if word.startswith("1")]
+    lefts = [float(left) for left, _, word in words if word.startswith("x")]
+    assert (len(rights), len(lefts)) == (5, 6)
+    assert max(rights) - min(rights) < 0.1
+    assert max(lefts) - min(lefts) < 0.1
+
+
+CODED: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstandard.compress}
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_codings(uploads: Server, coding: str) -> None:
+    """A body comes in a content coding as well, in one member or frame or in several."""
+    lines = [f"{number},x\n".encode() for number in range(50_000)]
+    parts = (b"n,t\n" + b"".join(lines[:30_000]), b"".join(lines[30_000:]))
+    made = rows_of(post(uploads, b"".join(map(CODED[coding], parts)), CSV, Content_Encoding=coding))
+    assert [row[0] for row in made[1:]] == list(map(str, range(50_000)))
+
+
+LINES = b'{"a": 1}\n' * 69_999
+BROKEN: dict[str, tuple[bytes, str, dict[str, str], str]] = {
+    "bad JSON": (LINES + b"{bad}\n" + LINES, NDJSON, {}, "line 70000: "),
+    "cut off JSON": (LINES + b'{"a": ', NDJSON, {}, "line 70000: "),
+    "another shape": (LINES + b"[1]", NDJSON, {}, "line 70000: "),
+    "wrong bytes in JSON": (LINES + b'{"a": "\xff"}', NDJSON, {}, "line 70000: "),
+    "ragged": (b'a,b\n"1\n2",3\n\n4,5,6\n', CSV, {}, "line 5: 3 fields where the first row has 2"),
+    "cut off": (b"a,b\n" + b"1,2\n" * 70_000 + b"1", CSV, {}, "line 70002: 1 fields"),
+    "open quote": (b'a,b\n1,2\n3,"4\n5,6\n', CSV, {}, "line 3: a quote is opened and never closed"),
+    "wrong bytes": (b"a,b\n1,2\n3,\xe7\n", CSV, {}, "byte 10 "),
+    "half a UTF-16 character": (b"\xff\xfea\0\n\x001", CSV, {}, "byte 6 "),
+    "two columns of a name": (b"a,a\n1,2\n", CSV, {}, "line 1: "),
+    "nothing": (b"", CSV, {}, "no row"),
+    "cut off gzip": (gzip.compress(LINES)[:-1], NDJSON, {"Content_Encoding": "gzip"}, "cut off after byte "),
+    "cut off zstd": (zstandard.compress(LINES)[:-1], NDJSON, {"Content_Encoding": "zstd"}, "cut off after byte "),
+    "no gzip": (LINES, NDJSON, {"Content_Encoding": "gzip"}, "no gzip"),
+    "no zstd": (LINES, NDJSON, {"Content_Encoding": "zstd"}, "no zstd"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_bodies(uploads: Server, spool: Path, name: str) -> None:
+    """A broken body is 400 that says where, and leaves no file."""
+    body, media_type, fields, detail = BROKEN[name]
+    answer = post(uploads, body, media_type, **fields)
+    assert answer.status_code == 400
+    assert answer.json()["type"] == "urn:spark-export:problem:malformed-body"
+    assert detail in answer.json()["detail"]
+    uploads.until(lambda: left_in(spool) == [])
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_bombs(uploads: Server, spool: Path, coding: str) -> None:
+    """A small body that becomes a large one is 413 before it takes memory or room."""
+    before = uploads.status("VmHWM")
+    answer = post(uploads, CODED[coding](b"a\n" * (BOMB_BYTES // 2)), CSV, Content_Encoding=coding)
+    assert answer.status_code == 413
+    assert answer.json()["field"] == "MAX_UPLOAD_BYTES"
+    assert uploads.status("VmHWM") - before < 200_000
+    uploads.until(lambda: left_in(spool) == [])
+
+
+def test_body_too_large(uploads: Server, spool: Path) -> None:
+    """A body over the cap is 413, whether its head says so or not."""
+    assert post(uploads, b"x" * 100_000_001, CSV).status_code == 413
+    chunks = (b"x" * 1_000_000 for _ in range(101))
+    assert post(uploads, chunks, CSV).status_code == 413
+    uploads.until(lambda: left_in(spool) == [])
+
+
+REFUSED: dict[str, tuple[str, dict[str, str], dict[str, str], int, str]] = {
+    "media type": ("text/plain", {}, {}, 415, "Content-Type"),
+    "coding": (CSV, {}, {"Content_Encoding": "br"}, 415, "Content-Encoding"),
+    "charset": (f"{CSV}; charset=nothing", {}, {}, 422, "Content-Type"),
+    "header": (f"{CSV}; header=perhaps", {}, {}, 422, "Content-Type"),
+    "delimiter": (CSV, {"delimiter": "ab"}, {}, 422, "delimiter"),
+    "quote": (CSV, {"quote": ","}, {}, 422, "quote"),
+    "delimiter of JSON": (NDJSON, {"delimiter": ";"}, {}, 422, "delimiter"),
+    "dataset": (CSV, {"options": '{"dataset": "trades"}'}, {}, 422, "dataset"),
+    "unknown column": (CSV, {"columns": "zz"}, {}, 422, "columns[0]"),
+    "unknown type": (CSV, {"options": '{"columns": [{"name": "a", "type": "word"}]}'}, {}, 422, "columns[0].type"),
+    "type of JSON": (NDJSON, {"options": '{"columns": [{"name": "a", "type": "text"}]}'}, {}, 422, "columns[0].type"),
+    "no type of the kind": (CSV, {"options": '{"columns": [{"name": "a", "type": "date"}]}'}, {}, 400, "line 2"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(uploads: Server, name: str) -> None:
+    """What cannot be served is refused with what must change."""
+    media_type, query, fields, status, field = REFUSED[name]
+    body = '{"a": 1}\n' if media_type == NDJSON else "a\nx\n"
+    answer = post(uploads, body, media_type, query, **fields)
+    assert (answer.status_code, answer.json()["field"]) == (status, field)
+
+
+def test_query_beside_json(uploads: Server) -> None:
+    """A JSON body has fields for what a query would say."""
+    answer = httpx.post(uploads.url + "/export?limit=1", json={"rows": [{"a": 1}]})
+    assert (answer.status_code, answer.json()["field"]) == (422, "query")
+
+
+def test_client_that_leaves(uploads: Server, spool: Path) -> None:
+    """A client that leaves in the middle of its body leaves no file."""
+    host, port = uploads.url.removeprefix("http://").split(":")
+    head = f"POST /export HTTP/1.1\r\nHost: x\r\nContent-Type: {CSV}\r\nContent-Length: 5000000\r\n\r\n"
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(head.encode() + b"a,b\n" + b"1,2\n" * 600_000)
+        uploads.until(lambda: "body" in left_in(spool))
+    uploads.until(lambda: left_in(spool) == [])
+
+
+def test_receipt(uploads: Server) -> None:
+    """An upload has a receipt like any export."""
+    answer = post(uploads, "a\n1\n2\n", CSV, {"filename": "two"})
+    assert answer.headers["content-disposition"].startswith('attachment; filename="two.csv"')
+    receipt = uploads.get(f"/exports/{answer.headers['x-export-id']}").json()
+    assert (receipt["state"], receipt["rows"], receipt["dataset"]) == ("completed", 2, None)
+
+
+def test_row_cap_is_known_beforehand(start: Start) -> None:
+    """More rows than allowed are 413, not a broken file; cut where that was asked for."""
+    server = start(MAX_ROWS="3")
+    body = "a\n1\n2\n3\n4\n"
+    assert post(server, body, CSV).status_code == 413
+    cut = post(server, body, CSV, {"options": '{"on_limit": "truncate"}'})
+    assert (len(rows_of(cut)), cut.headers["x-export-truncated"]) == (4, "true")
+    where = [{"column": "a", "op": "ne", "value": "1"}]
+    kept = post(server, body, CSV, {"options": json.dumps({"on_limit": "truncate", "where": where})})
+    assert (len(rows_of(kept)), kept.headers["x-export-truncated"]) == (4, "false")
+
+
+def test_memory_is_flat(start: Start) -> None:
+    """Ten times the rows take no more memory."""
+    peaks = []
+    for rows in (60_000, 600_000):
+        server = start()
+        lines = (b'{"id": %d, "symbol": "BTCUSDT", "price": %d.5}\n' % (n, n % 999) * 100 for n in range(rows // 100))
+        assert post(server, lines, NDJSON).status_code == 200
+        peaks.append(server.status("VmHWM"))
+    assert peaks[1] <= 1.15 * peaks[0], peaks
