@@ -6,14 +6,18 @@ import csv
 import gzip
 import io
 import json
+import random
 import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -21,6 +25,8 @@ from tests.integration.conftest import Server, Start
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+PARQUET = "application/vnd.apache.parquet"
 BOMB_BYTES = 300_000_000
 
 
@@ -50,6 +56,7 @@ def post(server: Server, body: Any, media_type: str, query: Any = None, **fields
 
 def rows_of(answer: httpx.Response) -> list[list[str]]:
     """The rows of a CSV, its header first."""
+    csv.field_size_limit(2**24)
     assert answer.status_code == 200, answer.text
     return list(csv.reader(io.StringIO(answer.text, newline="")))
 
@@ -117,6 +124,13 @@ def test_character_sets_and_line_ends(uploads: Server, encoded: bytes, media_typ
     assert rows_of(post(uploads, encoded, media_type)) == [["ad", "ülke"], ["şirket", "İzmir"]]
 
 
+def test_long_rows(uploads: Server) -> None:
+    """A row may be 4 MiB long, and not three times as long."""
+    long = "x" * 3_000_000
+    assert rows_of(post(uploads, f'a,b\n1,"{long}\n"\n', CSV)) == [["a", "b"], ["1", long + "\n"]]
+    assert "longer than 4194304 bytes" in post(uploads, f"a\n{4 * long}\n", CSV).json()["detail"]
+
+
 def test_delimiter_and_quote(uploads: Server) -> None:
     """Any delimiter and quote, or none."""
     assert rows_of(post(uploads, "a\tb\n'x\ty'\t\"\n", CSV, {"delimiter": "\t", "quote": "'"}))[1] == ["x\ty", '"']
@@ -174,6 +188,112 @@ def test_codings(uploads: Server, coding: str) -> None:
 
 
 LINES = b'{"a": 1}\n' * 69_999
+TABLE = pa.table(
+    {
+        "id": pa.array([2**63 - 1, None], pa.int64()),
+        "code": pa.array(["007", None]).dictionary_encode(),
+        "price": pa.array([Decimal("1.10"), Decimal("-2.00")], pa.decimal128(12, 2)),
+        "at": pa.array([0, 1_700_000_000_123_456], pa.timestamp("us", "UTC")),
+        "tags": pa.array([["a", "b"], []]),
+        "view": pa.array(["ü", ""], pa.string_view()),
+    }
+)
+SHOWN = [
+    list(TABLE.column_names),
+    ["9223372036854775807", "007", "1.10", "1970-01-01T00:00:00Z", '["a","b"]', "ü"],
+    ["", "", "-2.00", "2023-11-14T22:13:20.123456Z", "[]", ""],
+]
+
+
+def arrow_of(table: Any, **options: Any) -> bytes:
+    """The table as an Arrow stream."""
+    made = io.BytesIO()
+    with pa.ipc.new_stream(made, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as stream:
+        stream.write_table(table)
+    return made.getvalue()
+
+
+def parquet_of(table: Any, **options: Any) -> bytes:
+    """The table as a Parquet file."""
+    made = io.BytesIO()
+    pq.write_table(table, made, **options)
+    return made.getvalue()
+
+
+def test_arrow_and_parquet_values(uploads: Server) -> None:
+    """Every type reads as it does from any other source."""
+    assert rows_of(post(uploads, arrow_of(TABLE), ARROW)) == SHOWN
+    assert rows_of(post(uploads, arrow_of(TABLE, compression="zstd"), ARROW)) == SHOWN
+    plain = TABLE.set_column(5, "view", TABLE["view"].cast(pa.string()))
+    assert rows_of(post(uploads, parquet_of(plain), PARQUET)) == SHOWN
+    coded = post(uploads, gzip.compress(parquet_of(plain)), PARQUET, Content_Encoding="gzip")
+    assert rows_of(coded) == SHOWN
+
+
+def test_arrow_and_parquet_selections(uploads: Server) -> None:
+    """Filters and order compare values by their types."""
+    options = {"where": [{"column": "price", "op": "lt", "value": 2}], "order_by": ["price"], "columns": ["price"]}
+    for body, media_type in ((arrow_of(TABLE), ARROW), (parquet_of(TABLE.drop_columns("view")), PARQUET)):
+        made = rows_of(post(uploads, body, media_type, {"options": json.dumps(options)}))
+        assert made == [["price"], ["-2.00"], ["1.10"]]
+
+
+WIDE = pa.table({f"c{place}": pa.array(range(50_000)) for place in range(4)})
+STREAM, FILE = arrow_of(WIDE), parquet_of(WIDE, row_group_size=10_000)
+
+
+BROKEN_STREAMS = [STREAM[:-8], STREAM[:-1], STREAM[:-20_000], STREAM[:100], STREAM + b"x", b"", b"x" * 999, FILE]
+DAMAGED = FILE[:3000] + b"\xff" * 9000 + FILE[12000:]
+BROKEN_FILES = [FILE[:-1], FILE[: len(FILE) // 2], b"", b"PAR1", DAMAGED, STREAM]
+
+
+@pytest.mark.parametrize("body", BROKEN_STREAMS, ids=range(len(BROKEN_STREAMS)))
+def test_broken_arrow(uploads: Server, spool: Path, body: bytes) -> None:
+    """A stream that is cut off, goes on, or is none is 400 that names a byte, and leaves no file."""
+    answer = post(uploads, body, ARROW)
+    assert (answer.status_code, answer.json()["title"]) == (400, "Malformed body")
+    assert re.search(r"byte \d+", answer.json()["detail"])
+    uploads.until(lambda: left_in(spool) == [])
+
+
+@pytest.mark.parametrize("body", BROKEN_FILES, ids=range(len(BROKEN_FILES)))
+def test_broken_parquet(uploads: Server, spool: Path, body: bytes) -> None:
+    """A file that is cut off, damaged or none is 400, and leaves no file."""
+    answer = post(uploads, body, PARQUET)
+    assert (answer.status_code, answer.json()["title"]) == (400, "Malformed body")
+    uploads.until(lambda: left_in(spool) == [])
+
+
+def test_damaged_files(uploads: Server) -> None:
+    """Whatever byte is damaged, the service answers and goes on; what it makes of the file has a status."""
+    choice = random.Random(1)  # noqa: S311 - no secret
+    small = WIDE.slice(0, 200)
+    for whole, media_type in ((arrow_of(small), ARROW), (parquet_of(small), PARQUET)):
+        for _ in range(25):
+            body = bytearray(whole)
+            for _ in range(4):
+                body[choice.randrange(len(body))] = choice.randrange(256)
+            assert post(uploads, bytes(body), media_type).status_code in {200, 400, 413, 422}
+    assert uploads.process.poll() is None
+    assert uploads.health() == (0, 0)
+
+
+def test_arrow_and_parquet_bombs(uploads: Server, spool: Path) -> None:
+    """A file that says little and means much is 413, and the service takes no more memory for it."""
+    before = uploads.status("VmHWM")
+    same = pa.table({"x": pa.array(["y" * 1000]).take(pa.array([0] * 400_000))})
+    for body, media_type in (
+        (parquet_of(same, compression="zstd"), PARQUET),
+        (arrow_of(same, compression="zstd"), ARROW),
+        (arrow_of(pa.table({"x": same["x"].combine_chunks().dictionary_encode()})), ARROW),
+    ):
+        assert len(body) < 5_000_000
+        answer = post(uploads, body, media_type)
+        assert (answer.status_code, answer.json()["title"]) == (413, "Body too large"), answer.text
+    assert uploads.status("VmHWM") - before < 100_000
+    uploads.until(lambda: left_in(spool) == [])
+
+
 BROKEN: dict[str, tuple[bytes, str, dict[str, str], str]] = {
     "bad JSON": (LINES + b"{bad}\n" + LINES, NDJSON, {}, "line 70000: "),
     "cut off JSON": (LINES + b'{"a": ', NDJSON, {}, "line 70000: "),

@@ -13,7 +13,12 @@ from spark_export.sources.upload.csv import CsvForm
 from spark_export.sources.upload.table import BodyForm, BodyKind
 
 JSON = "application/json"
-BODY_KINDS: dict[str, BodyKind] = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
+BODY_KINDS: dict[str, BodyKind] = {
+    "application/x-ndjson": "ndjson",
+    "text/csv": "csv",
+    "application/vnd.apache.arrow.stream": "arrow",
+    "application/vnd.apache.parquet": "parquet",
+}
 ALIASES = {"x-gzip": "gzip"}
 NO_QUOTE = "none"
 

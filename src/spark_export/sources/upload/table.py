@@ -16,14 +16,16 @@ from spark_export.memory import trim
 from spark_export.sources.base import ArrowQueries, BlockingCalls, Source, open_iterator
 from spark_export.sources.selection import Selection
 from spark_export.sources.upload import csv, ndjson
-from spark_export.sources.upload.content import Content, Decoded, SpoolFile
+from spark_export.sources.upload.content import PIECE_BYTES, Content, Decoded, SpoolFile
 from spark_export.sources.upload.csv import CsvForm
+from spark_export.sources.upload.isolated import IsolatedReading
 from spark_export.sources.upload.parts import Parts, write_parts
 
 BodyKind = Literal["ndjson", "csv", "arrow", "parquet"]
 
 PARTS = "parts"
-"""Name of the file beside the body's."""
+DECODED = "decoded"
+"""Names of the files beside the body's."""
 
 
 @dataclass(frozen=True)
@@ -85,27 +87,48 @@ class UploadTable:
 
     async def _read(self) -> Parts:
         stopped = threading.Event()
-        calls = BlockingCalls(self._threads, stopped.set)
+        isolated = IsolatedReading(stopped)
+        calls = BlockingCalls(self._threads, isolated.stop)
         try:
-            return await calls.run(lambda: self._write_parts(stopped))
+            return await calls.run(lambda: self._write_parts(stopped, isolated))
         finally:
             await calls.close()
 
-    def _write_parts(self, stopped: threading.Event) -> Parts:
+    def _write_parts(self, stopped: threading.Event, isolated: IsolatedReading) -> Parts:
         """In a thread."""
-        with ExitStack() as files:
-            parts = write_parts(self._batches(stopped, files), self._body.with_name(PARTS))
+        form, path = self._form, self._body.with_name(PARTS)
+        if form.kind in {"arrow", "parquet"}:
+            return isolated.read(form.kind, self._decoded(stopped), path, form.most_bytes)
+        try:
+            parts = self._text_parts(stopped, path, csv.BLOCK_BYTES)
+        except csv.RowTooLong:
+            parts = self._text_parts(stopped, path, csv.LARGE_BLOCK_BYTES)
         trim()  # what reading took is not what other threads take from: a PDF of 1 GB of CSV had it on top
-        if parts.rows == 0 and self._form.kind == "ndjson":
-            schema = pa.schema([(name, pa.string()) for name in dict.fromkeys(self._form.names or ())])
-            return Parts(parts.path, schema, 0)
+        if parts.rows == 0 and form.kind == "ndjson":
+            schema = pa.schema([(name, pa.string()) for name in dict.fromkeys(form.names or ())])
+            return Parts(path, schema, 0)
         return parts
 
-    def _batches(self, stopped: threading.Event, files: ExitStack) -> Iterator[Any]:
+    def _text_parts(self, stopped: threading.Event, path: Path, block_bytes: int) -> Parts:
+        with ExitStack() as files:
+            return write_parts(self._batches(stopped, files, block_bytes), path)
+
+    def _decoded(self, stopped: threading.Event) -> Path:
+        """The body in a file without its coding."""
+        if self._form.coding is None:
+            return self._body
+        path = self._body.with_name(DECODED)
+        with closing(SpoolFile(self._body, stopped)) as file, path.open("wb") as out:
+            content = Decoded(file, self._form.coding, self._form.most_bytes)
+            while data := content.read(PIECE_BYTES):
+                out.write(data)
+        return path
+
+    def _batches(self, stopped: threading.Event, files: ExitStack, block_bytes: int) -> Iterator[Any]:
         def content() -> Content:
             file = files.enter_context(closing(SpoolFile(self._body, stopped)))
             return file if self._form.coding is None else Decoded(file, self._form.coding, self._form.most_bytes)
 
         if self._form.kind == "csv":
-            return csv.iter_batches(content(), self._form.csv, content)
+            return csv.iter_batches(content(), self._form.csv, content, block_bytes)
         return ndjson.iter_batches(content(), self._form.names)
