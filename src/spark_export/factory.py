@@ -35,6 +35,8 @@ from spark_export.sources.catalog import DatasetsFile, read_datasets_file
 from spark_export.sources.duckdb import Engine
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.selection import Selection
+from spark_export.sources.upload.duplex import DuplexTable
+from spark_export.sources.upload.pipe import Pipe
 from spark_export.sources.upload.table import BodyForm, UploadTable
 from spark_export.spool import open_spool
 from spark_export.text import Encoder, Style
@@ -108,6 +110,10 @@ class Service:
     def upload(self, body: Path, form: BodyForm) -> Table:
         """The rows of a body in a file, which is in a folder of its own."""
         return UploadTable(body, form, self.readers, self.engine)
+
+    def duplex(self, pipe: Pipe, form: BodyForm) -> Table:
+        """The rows of a body that is on its way."""
+        return DuplexTable(pipe, form, self.readers)
 
     async def schema(self, dataset: Dataset, visible: frozenset[str] | None = None) -> Any:
         """The dataset's columns: those of them that may be seen, all where None; with the parameters' defaults.

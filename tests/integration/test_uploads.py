@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -13,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pyarrow as pa
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from tests.clients import dechunk
 from tests.integration.conftest import Server, Start
 
 NDJSON = "application/x-ndjson"
@@ -413,3 +415,137 @@ def test_memory_is_flat(start: Start) -> None:
         assert post(server, lines, NDJSON).status_code == 200
         peaks.append(server.status("VmHWM"))
     assert peaks[1] <= 1.15 * peaks[0], peaks
+
+
+class DuplexClient:
+    """Sends a body in chunks over a socket and reads the answer's body meanwhile."""
+
+    def __init__(self, server: Server, media_type: str, query: str = "") -> None:
+        host, port = server.url.removeprefix("http://").split(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=20)
+        head = f"POST /export?duplex=true{query} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n"
+        self._socket.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+        self.read = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        """One more chunk; the last one where there is no data."""
+        self._socket.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def send_until_held_up(self, data: bytes, most_bytes: int) -> int:
+        """Chunks until one is not taken in within two seconds; what was sent."""
+        self._socket.settimeout(2)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < most_bytes:
+                self.send(data)
+                sent += len(data)
+        return sent
+
+    def read_until(self, text: bytes) -> None:
+        """Read on until the answer holds the text."""
+        while text not in self.read:
+            data = self._socket.recv(2**16)
+            assert data, self.read[-500:]
+            self.read += data
+
+    def read_all(self) -> bytes:
+        """Read on until the connection ends."""
+        with contextlib.suppress(ConnectionResetError):
+            while data := self._socket.recv(2**16):
+                self.read += data
+        return self.read
+
+
+LINE = {
+    NDJSON: b'{"id":%d,"note":"a fill of an order that was placed"}\n',
+    CSV: b"%d,a fill of an order that was placed\n",
+}
+STEP = 10_000
+"""Rows: some 500 kB, of which no more than half is held anywhere on the way."""
+
+
+@pytest.mark.parametrize("media_type", [NDJSON, CSV])
+def test_duplex_answers_while_the_body_comes(uploads: Server, spool: Path, media_type: str) -> None:
+    """Rows of each step are read before the next step is sent, and nothing is spooled."""
+    with DuplexClient(uploads, media_type) as client:
+        client.send(b"id,note\n" if media_type == CSV else b"\n")
+        for step in range(5):
+            client.send(b"".join(LINE[media_type] % row for row in range(step * STEP, (step + 1) * STEP)))
+            client.read_until(b"\r\n%d," % (step * STEP + STEP // 4))
+            assert left_in(spool) == []
+        client.send(b"")
+        client.read_until(b"\r\n0\r\n\r\n")
+        head, _, rest = client.read.partition(b"\r\n\r\n")
+        body, whole = dechunk(rest)
+    assert head.startswith(b"HTTP/1.1 200")
+    assert whole
+    assert [int(row[0]) for row in csv.reader(body.decode().splitlines()[1:])] == list(range(5 * STEP))
+
+
+def test_duplex_holds_the_client_up(uploads: Server) -> None:
+    """A client that only writes is held up after some megabytes, and the service's memory does not grow."""
+    with DuplexClient(uploads, NDJSON) as client:
+        piece = b"".join(LINE[NDJSON] % row for row in range(STEP))
+        before = uploads.status("VmRSS")
+        sent = client.send_until_held_up(piece, 200_000_000)
+        assert sent < 50_000_000
+        assert uploads.status("VmRSS") - before < 40_000
+    uploads.until(lambda: uploads.health() == (0, 0))
+
+
+LATE_FAULTS = {
+    "late key": (NDJSON, b'{"id":1,"note":"x","late":1}\n'),
+    "another type": (NDJSON, b'{"id":"one"}\n'),
+    "bad JSON": (NDJSON, b"{bad}\n"),
+    "ragged": (CSV, b"1,2,3\n"),
+    "wrong bytes": (CSV, b"1,\xff\n"),
+}
+
+
+@pytest.mark.parametrize("name", LATE_FAULTS)
+def test_duplex_breaks_honestly(uploads: Server, name: str) -> None:
+    """What is wrong after the first byte of the answer breaks the connection, and its receipt says what it was."""
+    media_type, fault = LATE_FAULTS[name]
+    with DuplexClient(uploads, media_type) as client:
+        rows = b"".join(LINE[media_type] % row for row in range(STEP))
+        client.send(b"id,note\n" + rows if media_type == CSV else rows)
+        client.read_until(b"\r\n%d," % (STEP // 4))
+        client.send(fault)
+        client.send(b"")
+        answer = client.read_all()
+    assert not answer.endswith(b"\r\n0\r\n\r\n")
+    receipt = uploads.get("/exports?limit=1").json()[0]
+    assert (receipt["state"], receipt["reason"]) == ("failed", "malformed_body")
+
+
+def test_duplex_of_a_small_body(uploads: Server) -> None:
+    """A body that ends before the first 64 KiB is exported like any, and refused with a status where it is broken."""
+    assert rows_of(post(uploads, "a,b\n007,\n", CSV, {"duplex": "true"})) == [["a", "b"], ["007", ""]]
+    assert rows_of(post(uploads, '{"a":null}\n{"a":1,"b":[1]}', NDJSON, {"duplex": "true"})) == [
+        ["a", "b"],
+        ["", ""],
+        ["1", "[1]"],
+    ]
+    assert post(uploads, "a,b\n1\n", CSV, {"duplex": "true"}).status_code == 400
+    assert rows_of(post(uploads, "a\n1\n2\n3\n", CSV, {"duplex": "true", "limit": "2"}))[1:] == [["1"], ["2"]]
+
+
+def test_duplex_refusals(uploads: Server) -> None:
+    """What needs the whole body is refused."""
+    for media_type, query in ((PARQUET, {}), (ARROW, {}), (CSV, {"order_by": "a"}),
+                              (CSV, {"options": '{"on_limit": "truncate"}'})):  # fmt: skip
+        assert post(uploads, "a\n1\n", media_type, {"duplex": "true"} | query).status_code == 422
+
+
+def test_duplex_client_that_leaves(uploads: Server) -> None:
+    """A client that leaves in the middle leaves nothing running."""
+    for rows in (10, STEP, 4 * STEP):
+        with DuplexClient(uploads, NDJSON) as client:
+            client.send(b"".join(LINE[NDJSON] % row for row in range(rows)))
+        uploads.until(lambda: uploads.health() == (0, 0))

@@ -19,6 +19,7 @@ BODY_KINDS: dict[str, BodyKind] = {
     "application/vnd.apache.arrow.stream": "arrow",
     "application/vnd.apache.parquet": "parquet",
 }
+DUPLEX_KINDS = ("ndjson", "csv")
 ALIASES = {"x-gzip": "gzip"}
 NO_QUOTE = "none"
 
@@ -62,6 +63,21 @@ def form_of(
     names = None if columns is None else tuple(column.name for column in columns)
     csv = csv_form(request, export_request, delimiter, quote) if kind == "csv" else CsvForm()
     return BodyForm(kind, coding_of(request), names, csv, most_bytes)
+
+
+def check_duplex(form: BodyForm, export_request: ExportRequest) -> None:
+    """Refuse what cannot be answered before the body is whole.
+
+    Raises:
+        InvalidField: it is asked for.
+    """
+    if form.kind not in DUPLEX_KINDS:
+        raise InvalidField("duplex is for NDJSON and CSV; other bodies are read when they are whole", field="duplex")
+    for name in ("where", "order_by"):
+        if getattr(export_request, name):
+            raise InvalidField(f"{name} takes a body that is whole; leave duplex out", field=name)
+    if export_request.on_limit != "fail":
+        raise InvalidField("on_limit takes a body that is whole; leave duplex out", field="on_limit")
 
 
 def csv_form(request: Request, export_request: ExportRequest, delimiter: str | None, quote: str | None) -> CsvForm:

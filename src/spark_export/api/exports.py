@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from spark_export.access import Caller
-from spark_export.api.bodies import BODY_KINDS, JSON, coding_of, form_of, media_type_of
+from spark_export.api.bodies import BODY_KINDS, JSON, check_duplex, coding_of, form_of, media_type_of
 from spark_export.api.callers import Callers
 from spark_export.api.ids import request_id_of
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
@@ -20,7 +20,7 @@ from spark_export.api.problems import problem_responses
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, choose_coding, choose_format, read_body
 from spark_export.api.streaming import ExportResponse
-from spark_export.api.uploads import UploadResponse
+from spark_export.api.uploads import UploadResponse, answer_duplex
 from spark_export.errors import AdmissionError, InvalidField, RequestError, UnknownExport, UnsupportedMediaType
 from spark_export.factory import Service
 from spark_export.job import Job, new_id
@@ -124,12 +124,15 @@ class Link:
 
 @dataclass(frozen=True)
 class BodyQuery:
-    """What the query says of a CSV body."""
+    """What the query says of a body that is rows."""
 
     delimiter: Annotated[str | None, Query(description="Between the fields of a CSV body; `,` unless given.")] = None
     quote: Annotated[
         str | None, Query(description='Around the fields of a CSV body; `"` unless given, `none` for none.')
     ] = None
+    duplex: Annotated[
+        bool, Query(description="Answer while the body still comes, for a client that reads while it writes.")
+    ] = False
 
 
 @router.post(
@@ -231,6 +234,9 @@ async def _answer_body(request: Request, caller: Caller, link: Link, query: Body
         return _job(request, caller, export_request, table, untyped=form.kind == "csv")
 
     make_job(_no_table)  # what the head alone makes impossible is refused before the body is read
+    if query.duplex:
+        check_duplex(form, export_request)
+        return answer_duplex(service, request, form, make_job)
     return UploadResponse(service, request, caller, form, make_job)
 
 

@@ -23,12 +23,13 @@ from spark_export.access import Caller
 from spark_export.api.ids import request_id_of
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, iter_body
-from spark_export.api.streaming import ExportResponse
+from spark_export.api.streaming import ExportResponse, until_disconnect
 from spark_export.errors import AdmissionError, RequestError, SourceError, SourceUnavailable
 from spark_export.factory import Service
 from spark_export.job import Job
 from spark_export.logs import log_cause
 from spark_export.sources.base import Table
+from spark_export.sources.upload.pipe import Pipe
 from spark_export.sources.upload.table import BodyForm
 
 BODY = "body"
@@ -106,6 +107,39 @@ class UploadResponse(Response):
                 await _write(self._request, bounds, body)
             except OSError as error:
                 raise SourceUnavailable("the body cannot be stored; the log tells more", field="SPOOL_DIR") from error
+
+
+def answer_duplex(
+    service: Service, request: Request, form: BodyForm, make_job: Callable[[Callable[[], Table]], Job]
+) -> Response:
+    """The export of a body, made and sent while it comes; neither side is ahead of the other by more than some buffers.
+
+    Args:
+        service: makes it.
+        request: whose body it is.
+        form: what the body is said to be.
+        make_job: the export of a table.
+    """
+    settings = service.settings
+    least = settings.min_client_bytes_per_second
+    bounds = Bounds(settings.max_upload_bytes, "MAX_UPLOAD_BYTES", least, lambda: None)
+    bounds.check_declared(request)
+    pipe = Pipe(asyncio.get_running_loop())
+    table = service.duplex(pipe, form)
+
+    async def take_in(receive: Receive) -> None:
+        try:
+            async with aclosing(iter_body(request, bounds)) as parts:
+                async for part in parts:
+                    await pipe.give(part)
+            pipe.end()
+        except RequestError as error:
+            pipe.end(error)
+        except ClientDisconnect:
+            return
+        await until_disconnect(receive)
+
+    return ExportResponse(service.exporter, make_job(lambda: table), least, take_in)
 
 
 async def _write(request: Request, bounds: Bounds, body: Path) -> None:
