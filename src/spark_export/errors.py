@@ -8,7 +8,7 @@
     │   ├── UnknownExport            no receipt has that id
     │   ├── NotAcceptable            no format that Accept allows
     │   ├── UnsupportedMediaType     no source reads that media type
-    │   ├── BodyTooLarge             over MAX_BODY_BYTES
+    │   ├── BodyTooLarge             over MAX_BODY_BYTES or MAX_UPLOAD_BYTES
     │   ├── BodyTooSlow              the body came slower than MIN_CLIENT_BYTES_PER_SECOND
     │   ├── RowLimitExceeded         over MAX_ROWS, or over the key's own cap
     │   ├── Unencodable              the requested encoding cannot hold a character of the rows
@@ -124,7 +124,7 @@ class UnsupportedMediaType(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """The body is over MAX_BODY_BYTES."""
+    """The body is over MAX_BODY_BYTES, or MAX_UPLOAD_BYTES."""
 
     slug = "body-too-large"
 

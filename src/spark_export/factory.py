@@ -36,6 +36,9 @@ from spark_export.sources.duckdb import Engine
 from spark_export.sources.inline import InlineTable
 from spark_export.sources.postgres.dataset import Databases
 from spark_export.sources.selection import Selection
+from spark_export.sources.upload.duplex import DuplexTable
+from spark_export.sources.upload.pipe import Pipe
+from spark_export.sources.upload.table import BodyForm, UploadTable
 from spark_export.spool import open_spool
 from spark_export.text import Encoder, Style
 from spark_export.text.encoder import name_some
@@ -69,6 +72,7 @@ class Service:
         keyring: who may ask; None where anyone may.
         exporter, gate, metrics, receipts, observer: see their classes.
         engine, readers: for tables made for one request.
+        spool: folder for what is on its way, this process's own.
     """
 
     settings: Settings
@@ -82,6 +86,7 @@ class Service:
     observer: Observer
     engine: Engine
     readers: Executor
+    spool: Path
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name.
@@ -105,6 +110,14 @@ class Service:
             return self.dataset(request.dataset or "").table(request.params)
         names = None if request.columns is None else tuple(column.name for column in request.columns)
         return InlineTable(rows, names, self.readers, self.engine)
+
+    def upload(self, body: Path, form: BodyForm) -> Table:
+        """The rows of a body in a file, which is in a folder of its own."""
+        return UploadTable(body, form, self.readers, self.engine)
+
+    def duplex(self, pipe: Pipe, form: BodyForm) -> Table:
+        """The rows of a body that is on its way."""
+        return DuplexTable(pipe, form, self.readers)
 
     async def schema(self, dataset: Dataset, visible: frozenset[str] | None = None) -> Any:
         """The dataset's columns: those of them that may be seen, all where None; with the parameters' defaults.
@@ -152,12 +165,13 @@ async def open_usable_service(
         kernels = stack.enter_context(ThreadPoolExecutor(settings.kernel_threads, "kernel"))
         stores = stack.enter_context(ThreadPoolExecutor(STORE_THREADS, "store"))
         file = problems.instead(None, lambda: _read_datasets(settings.datasets))
+        spool = stack.enter_context(open_spool(settings.spool_dir))
         engine = Engine(
             folder=settings.datasets.parent if settings.datasets is not None else None,
             databases=file.databases if file is not None else {},
             memory_bytes=settings.duckdb_memory_bytes,
             query_threads=settings.duckdb_threads,
-            temp_folder=stack.enter_context(open_spool(settings.spool_dir)),
+            temp_folder=spool,
             threads=readers,
         )
         stack.callback(engine.close)
@@ -201,6 +215,7 @@ async def open_usable_service(
             observer=observer,
             engine=engine,
             readers=readers,
+            spool=spool,
         )
         trimming = asyncio.create_task(_trim_after_work(gate, readers))
         try:
@@ -306,7 +321,8 @@ class WriterFactory:
     def _csv(self, job: Job, schema: Any) -> Writer:
         request = job.request
         dialect = Dialect.from_options(request.csv)
-        return CsvWriter(Encoder(schema, request.columns, dialect.style(request.timezone)), dialect, self.threads)
+        encoder = Encoder(schema, request.columns, dialect.style(request.timezone), untyped=job.untyped)
+        return CsvWriter(encoder, dialect, self.threads)
 
     def _pdf(self, job: Job, schema: Any) -> Writer:
         request = job.request
@@ -318,5 +334,5 @@ class WriterFactory:
             filters=filters_text(request),
             logo=self.pdf.logo,
         )
-        encoder = Encoder(schema, request.columns, style)
+        encoder = Encoder(schema, request.columns, style, untyped=job.untyped)
         return PdfWriter(encoder, request.pdf, imprint, fonts=self.pdf.fonts, threads=self.threads)

@@ -33,6 +33,7 @@ class Job:
         file_format: decided from the request and what the client accepts.
         table: where the rows come from; called after admission, so that nothing is prepared for a rejected export.
         coding: content coding that the client likes best, None for none.
+        untyped: whether texts of the rows may be numbers that nobody said to be some, as in a CSV body.
     """
 
     export_id: str
@@ -42,6 +43,7 @@ class Job:
     file_format: Format
     table: Callable[[], Table]
     coding: str | None = None
+    untyped: bool = False
 
 
 @dataclass

@@ -19,6 +19,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 Scalar = str | int | float | bool
 SCALAR_SCHEMA = {"type": ["string", "number", "boolean"]}
 
+ValueType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp"]
+
 FORBIDDEN_IN_FILENAME = re.compile(r'[\x00-\x1f\x7f-\x9f"/\\\u2028\u2029\ud800-\udfff]')
 PAGE_SIZES = ("auto", "A4", "A3", "Letter", "Legal")
 CUSTOM_PAGE_SIZE = re.compile(r"(\d{1,4}(?:\.\d{1,2})?)x(\d{1,4}(?:\.\d{1,2})?)mm", re.ASCII)
@@ -61,7 +63,12 @@ def _check_timezone(name: str) -> str:
     return name
 
 
-def _check_encoding(name: str) -> str:
+def check_encoding(name: str) -> str:
+    """The name of a text encoding that Python knows.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
         codec = codecs.lookup(name)
     except (LookupError, ValueError):
@@ -159,6 +166,7 @@ class ColumnSpec(Frozen):
         thousands: separator between groups of three digits.
         date_format: strftime pattern for dates, times and timestamps (`%Y-%m-%d %H:%M`).
         null: what stands for a missing value; the format's own text unless given.
+        type: of the values of a CSV body, which are texts unless given; a body of another kind has types of its own.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -167,6 +175,7 @@ class ColumnSpec(Frozen):
     thousands: Literal[",", ".", " ", "'", "_", "\u00a0", "\u202f"] | None = None
     date_format: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     null: Annotated[str, Field(max_length=200)] | None = None
+    type: ValueType | None = None
 
 
 class Condition(Frozen):
@@ -247,7 +256,7 @@ class CsvOptions(Frozen):
     decimal: Literal[".", ","] = "."
     bom: bool | None = None
     header: bool = True
-    encoding: Annotated[str, Field(max_length=40), AfterValidator(_check_encoding)] = "utf-8"
+    encoding: Annotated[str, Field(max_length=40), AfterValidator(check_encoding)] = "utf-8"
     errors: Literal["strict", "replace"] = "strict"
     formulas: Literal["escape", "keep"] = "escape"
 

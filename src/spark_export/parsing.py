@@ -83,6 +83,17 @@ def check_origin(request: ExportRequest, rows: memoryview | None) -> None:
         raise InvalidField("give rows or a dataset", field="dataset")
 
 
+def check_upload(request: ExportRequest) -> None:
+    """Refuse a request beside rows that says where other rows are.
+
+    Raises:
+        InvalidField: it does.
+    """
+    for name in ("dataset", "params"):
+        if getattr(request, name):
+            raise InvalidField(f"the body is the rows; give no {name}", field=name)
+
+
 def json_object(name: str, text: str | bytes | None) -> dict[str, Any]:
     """The JSON object that a part of the request holds; empty where it was not sent.
 

@@ -92,7 +92,13 @@ class Settings(BaseSettings):
     max_rows: Annotated[
         int | None, Field(ge=1, description="Most rows of one export; over it the export fails, or is cut if it asks.")
     ] = None
-    max_body_bytes: Annotated[int | None, Field(ge=1, description="Largest request body; over it 413.")] = 64 * MIB
+    max_body_bytes: Annotated[
+        int | None, Field(ge=1, description="Largest JSON body, which is held in memory; over it 413.")
+    ] = 64 * MIB
+    max_upload_bytes: Annotated[
+        int | None,
+        Field(ge=1, description="Largest body that is rows, with and without its coding, spooled to SPOOL_DIR."),
+    ] = 2048 * MIB
     export_timeout_seconds: Annotated[
         float | None, Field(gt=0, description="Longest time of one export, from its slot to its last byte.")
     ] = None

@@ -1,4 +1,4 @@
-"""What every source keeps to: rows in the body, the built-in dataset, SQL, PostgreSQL, folders and S3."""
+"""What every source keeps to: rows in the body, bodies that are rows, the built-in dataset, SQL, servers and files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from spark_export.sources.query import COUNTED_LIMIT
 from spark_export.sources.selection import Selection
 from spark_export.sources.stores import Store
 from spark_export.sources.synthetic import TradesDataset, iter_trades
+from spark_export.sources.upload.csv import CsvForm
+from spark_export.sources.upload.table import BodyForm, UploadTable
 from tests.s3 import BUCKET, CREDENTIALS, S3, running_s3
 
 MANY = 40_000
@@ -195,6 +198,9 @@ def arrow_table(url: str, file_format: FileFormat, threads: Threads, stores: Thr
     ).table({})  # fmt: skip
 
 
+FOLDERS = ("folder parquet", "folder csv", "folder json", "folder arrow")
+
+
 def folder_table(rows: int, file_format: FileFormat, folder: Path, *made_of: Any) -> Table:
     """The rows in files of a folder."""
     place = folder / f"{file_format}-{rows}"
@@ -210,8 +216,61 @@ def s3_table(rows: int, s3: S3, *made_of: Any) -> Table:
     return arrow_table(f"s3://{BUCKET}/rows-{rows}/", "parquet", *made_of, endpoint=s3.url)
 
 
+def write_ndjson(rows: Any, path: Path) -> None:
+    """The rows, an object a line; a missing value is a missing key."""
+    lines = ({name: value for name, value in row.items() if value is not None} for row in rows.to_pylist())
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+
+def write_csv(rows: Any, path: Path) -> None:
+    """The rows below a header, an empty text in quotes."""
+    csv.write_csv(rows, path)
+
+
+def write_arrow(rows: Any, path: Path) -> None:
+    """The rows as an Arrow stream, texts of one column by a dictionary."""
+    place = rows.schema.get_field_index("symbol")
+    coded = rows.set_column(place, "symbol", rows["symbol"].dictionary_encode())
+    with pa.ipc.new_stream(path, coded.schema) as stream:
+        stream.write_table(coded)
+
+
+def write_parquet(rows: Any, path: Path) -> None:
+    """The rows as a Parquet file of several row groups."""
+    pq.write_table(rows, path, row_group_size=5000)
+
+
+UPLOADS: dict[str, tuple[BodyForm, Callable[[Any, Path], None]]] = {
+    "ndjson": (BodyForm("ndjson", names=COLUMNS), write_ndjson),
+    "csv": (BodyForm("csv", csv=CsvForm(types={"id": "integer", "price": "number"})), write_csv),
+    "arrow": (BodyForm("arrow"), write_arrow),
+    "parquet": (BodyForm("parquet"), write_parquet),
+}
+
+
+def upload_table(kind: str, rows: int, folder: Path, threads: Threads, engine: Engine) -> Table:
+    """The rows as a body of their own."""
+    form, write = UPLOADS[kind]
+    body = folder / f"{kind}-{rows}" / "body"
+    if not body.exists():
+        body.parent.mkdir()
+        write(Kit.expected(rows), body)
+    return UploadTable(body, form, threads, engine)
+
+
 @pytest.fixture(
-    params=["inline", "trades", "sql", "postgres", "folder parquet", "folder csv", "folder json", "folder arrow", "s3"]
+    params=[
+        "inline",
+        "trades",
+        "sql",
+        *UPLOADS,
+        "postgres",
+        "folder parquet",
+        "folder csv",
+        "folder json",
+        "folder arrow",
+        "s3",
+    ]  # fmt: skip
 )
 def kit(request: pytest.FixtureRequest, threads: Threads, stores: Threads, engine: Engine, folder: Path) -> Kit:
     """One source after the other."""
@@ -229,6 +288,8 @@ def kit(request: pytest.FixtureRequest, threads: Threads, stores: Threads, engin
         "trades": lambda rows: TradesDataset(threads, engine).table({"rows": rows}),
         "sql": lambda rows: sql_table(rows, folder, engine),
     }
+    for kind in UPLOADS:
+        made[kind] = partial(upload_table, kind, folder=folder, threads=threads, engine=engine)
     return Kit(made[request.param])
 
 

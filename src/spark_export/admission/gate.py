@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from spark_export.errors import AdmissionError, Draining, MemoryFull, QueueFull, QueueTimeout
 
@@ -56,6 +56,7 @@ class Gate:
         self._idle.set()
         self.waiting = 0
         self.running = 0
+        self.arriving = 0
         self.draining = False
 
     def __repr__(self) -> str:
@@ -100,6 +101,24 @@ class Gate:
         """
         if self.running and not self._has_memory():
             raise self._memory_error()
+
+    @contextmanager
+    def count_arrival(self) -> Iterator[None]:
+        """A body on its way to a file, of which there may be as many as exports that could run or wait.
+
+        Raises:
+            QueueFull: there are.
+            Draining: the service is shutting down.
+        """
+        if self.draining:
+            raise draining_error()
+        if self.arriving >= self.slots + self.queue:
+            raise self._error(QueueFull, f"{self.arriving} bodies are on their way already", "MAX_QUEUE")
+        self.arriving += 1
+        try:
+            yield
+        finally:
+            self.arriving -= 1
 
     def drain(self) -> None:
         """Admit nobody any more and send away whoever waits; those who run go on."""

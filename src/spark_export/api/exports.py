@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from spark_export.access import Caller
+from spark_export.api.bodies import BODY_KINDS, JSON, check_duplex, coding_of, form_of, media_type_of
 from spark_export.api.callers import Callers
 from spark_export.api.ids import request_id_of
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
 from spark_export.api.problems import problem_responses
 from spark_export.api.refusals import refuse, tell_left
-from spark_export.api.requests import choose_coding, choose_format, read_body
+from spark_export.api.requests import Bounds, choose_coding, choose_format, read_body
 from spark_export.api.streaming import ExportResponse
-from spark_export.errors import AdmissionError, RequestError, UnknownExport, UnsupportedMediaType
+from spark_export.api.uploads import UploadResponse, answer_duplex
+from spark_export.errors import AdmissionError, InvalidField, RequestError, UnknownExport, UnsupportedMediaType
 from spark_export.factory import Service
 from spark_export.job import Job, new_id
 from spark_export.model import ExportRequest, Format
 from spark_export.outcome import Outcome
-from spark_export.parsing import check_origin, join_request, json_object, parse_request, split_rows
-from spark_export.sources.base import Dataset
+from spark_export.parsing import check_origin, check_upload, join_request, json_object, parse_request, split_rows
+from spark_export.sources.base import Dataset, Table
 from spark_export.sources.parameters import Parameter
 
 router = APIRouter()
@@ -83,6 +86,53 @@ def caller_of(request: Request) -> Caller:
 BODY_SCHEMA = ExportBody.model_json_schema(ref_template="#/components/schemas/{model}")
 BODY_DEFINITIONS = BODY_SCHEMA.pop("$defs")
 BODY_SCHEMA["oneOf"] = [{"required": ["rows"]}, {"required": ["dataset"]}]
+ROWS = {"schema": {"type": "string", "format": "binary", "description": "The rows."}}
+BODIES = {JSON: {"schema": BODY_SCHEMA}} | dict.fromkeys(BODY_KINDS, ROWS)
+
+
+@dataclass(frozen=True)
+class Link:
+    """What the query of a link asks for."""
+
+    format: Annotated[Format | None, Query(description="Of the file; what Accept prefers unless given.")] = None
+    columns: Annotated[str | None, Query(description="Columns, comma-separated.")] = None
+    order_by: Annotated[str | None, Query(description="Columns, comma-separated; `-` before one that descends.")] = None
+    limit: Annotated[int | None, Query(ge=0, description="At most so many rows.")] = None
+    filename: Annotated[str | None, Query(description="Name of the download.")] = None
+    timezone: Annotated[str | None, Query(description="IANA time zone.")] = None
+    title: Annotated[str | None, Query(description="Title of the PDF.")] = None
+    options: Annotated[str | None, Query(description="A whole export request as JSON; the fields above go first.")] = (
+        None
+    )
+
+    def request(self, **more: Any) -> ExportRequest:
+        """The export request, with more fields where they are not None.
+
+        Raises:
+            BodyTooLarge, InvalidField: as of `parse_request`.
+        """
+        given = {
+            "format": self.format.value if self.format is not None else None,
+            "columns": self.columns.split(",") if self.columns is not None else None,
+            "order_by": self.order_by.split(",") if self.order_by is not None else None,
+            "limit": self.limit,
+            "filename": self.filename,
+            "timezone": self.timezone,
+        }
+        return join_request(json_object("options", self.options), given | more, self.title)
+
+
+@dataclass(frozen=True)
+class BodyQuery:
+    """What the query says of a body that is rows."""
+
+    delimiter: Annotated[str | None, Query(description="Between the fields of a CSV body; `,` unless given.")] = None
+    quote: Annotated[
+        str | None, Query(description='Around the fields of a CSV body; `"` unless given, `none` for none.')
+    ] = None
+    duplex: Annotated[
+        bool, Query(description="Answer while the body still comes, for a client that reads while it writes.")
+    ] = False
 
 
 @router.post(
@@ -90,42 +140,27 @@ BODY_SCHEMA["oneOf"] = [{"required": ["rows"]}, {"required": ["dataset"]}]
     summary="Export rows or a dataset",
     response_class=Response,
     responses=RESPONSES,
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": BODY_SCHEMA}}}},
+    openapi_extra={"requestBody": {"required": True, "content": BODIES}},
 )
-async def post_export(request: Request) -> Response:
-    """The file of the rows in the body, or of the dataset that it names, streamed while it is made."""
-    return await _respond(request, lambda caller: _job_of_body(request, caller))
+async def post_export(
+    request: Request, link: Annotated[Link, Depends()], query: Annotated[BodyQuery, Depends()]
+) -> Response:
+    """The file of the rows in the body, or of the dataset that it names, streamed while it is made.
+
+    The query's parameters are for bodies that are rows; a JSON body has fields for them.
+    """
+    return await _respond(request, lambda caller: _answer_body(request, caller, link, query))
 
 
 @router.get("/export", summary="Export a dataset by a plain link", response_class=Response, responses=RESPONSES)
 async def get_export(
     request: Request,
+    link: Annotated[Link, Depends()],
     dataset: Annotated[str, Query(description="Name of the dataset.")],
-    format: Annotated[Format | None, Query(description="Of the file; what Accept prefers unless given.")] = None,  # noqa: A002
-    columns: Annotated[str | None, Query(description="Columns, comma-separated.")] = None,
-    order_by: Annotated[
-        str | None, Query(description="Columns, comma-separated; `-` before one that descends.")
-    ] = None,
-    limit: Annotated[int | None, Query(ge=0, description="At most so many rows.")] = None,
-    filename: Annotated[str | None, Query(description="Name of the download.")] = None,
-    timezone: Annotated[str | None, Query(description="IANA time zone.")] = None,
-    title: Annotated[str | None, Query(description="Title of the PDF.")] = None,
     params: Annotated[str | None, Query(description='Parameters as a JSON object: `{"rows": 100}`.')] = None,
-    options: Annotated[
-        str | None, Query(description="A whole export request as JSON; the fields above go first.")
-    ] = None,
 ) -> Response:
     """The file of a dataset, streamed while it is made."""
-    given = {
-        "dataset": dataset,
-        "format": format.value if format is not None else None,
-        "columns": columns.split(",") if columns is not None else None,
-        "order_by": order_by.split(",") if order_by is not None else None,
-        "limit": limit,
-        "filename": filename,
-        "timezone": timezone,
-    }
-    return await _respond(request, lambda caller: _job_of_link(request, caller, given, title, params, options))
+    return await _respond(request, lambda caller: _answer_link(request, caller, link, dataset, params))
 
 
 @router.get("/datasets", responses=problem_responses(401, 503))
@@ -169,61 +204,88 @@ def _info(dataset: Dataset) -> dict[str, Any]:
     return {"name": dataset.name, "description": dataset.description, "parameters": list(dataset.parameters)}
 
 
-async def _respond(request: Request, read: Callable[[Caller], Awaitable[Job]]) -> Response:
-    """The export, or the problem with its request, which counts as an export too."""
+async def _respond(request: Request, answer: Callable[[Caller], Awaitable[Response]]) -> Response:
+    """The answer, or the problem with its request, which counts as an export too."""
     service, caller = service_of(request), caller_of(request)
     try:
-        job = await read(caller)
+        return await answer(caller)
     except (RequestError, AdmissionError) as error:
         return refuse(service, request.scope, caller.name, error)
     except ClientDisconnect:
         tell_left(service, request.scope, caller.name)
         return Response()
+
+
+async def _answer_body(request: Request, caller: Caller, link: Link, query: BodyQuery) -> Response:
+    media_type = media_type_of(request)
+    if media_type == JSON:
+        if link != Link() or query != BodyQuery():
+            raise InvalidField("parameters in the query are for a body that is rows; give fields in the JSON",
+                               field="query")  # fmt: skip
+        return await _answer_json(request, caller)
+    if media_type not in BODY_KINDS:
+        known = ", ".join([JSON, *BODY_KINDS])
+        raise UnsupportedMediaType(f"{media_type!r} is not read; send one of {known}", field="Content-Type")
+    service, export_request = service_of(request), link.request()
+    check_upload(export_request)
+    form = form_of(request, export_request, query.delimiter, query.quote, service.settings.max_upload_bytes)
+
+    def make_job(table: Callable[[], Table]) -> Job:
+        return _job(request, caller, export_request, table, untyped=form.kind == "csv")
+
+    make_job(_no_table)  # what the head alone makes impossible is refused before the body is read
+    if query.duplex:
+        check_duplex(form, export_request)
+        return answer_duplex(service, request, form, make_job)
+    return UploadResponse(service, request, caller, form, make_job)
+
+
+def _no_table() -> Table:
+    raise NotImplementedError
+
+
+async def _answer_json(request: Request, caller: Caller) -> Response:
+    if coding_of(request) is not None:
+        raise UnsupportedMediaType("a JSON body must come without content coding", field="Content-Encoding")
+    service = service_of(request)
+    settings = service.settings
+    bounds = Bounds(
+        settings.max_body_bytes, "MAX_BODY_BYTES", settings.min_client_bytes_per_second, service.gate.check_memory
+    )
+    rows, rest = split_rows(await read_body(request, bounds))
+    export_request = parse_request(rest)
+    check_origin(export_request, rows)
+    return _export(request, caller, export_request, rows)
+
+
+async def _answer_link(request: Request, caller: Caller, link: Link, dataset: str, params: str | None) -> Response:
+    more = {"dataset": dataset, "params": None if params is None else json_object("params", params)}
+    return _export(request, caller, link.request(**more), None)
+
+
+def _export(request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None) -> Response:
+    service = service_of(request)
+    if export_request.dataset is not None:
+        caller.check(export_request.dataset)
+    job = _job(request, caller, export_request, lambda: service.table(export_request, rows))
     return ExportResponse(service.exporter, job, service.settings.min_client_bytes_per_second)
 
 
-async def _job_of_body(request: Request, caller: Caller) -> Job:
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType(f"{media_type!r} is not read; send application/json", field="Content-Type")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("the body must come without content coding", field="Content-Encoding")
-    service = service_of(request)
-    settings = service.settings
-    body = await read_body(
-        request, settings.max_body_bytes, settings.min_client_bytes_per_second, service.gate.check_memory
-    )
-    rows, rest = split_rows(body)
-    export_request = parse_request(rest)
-    check_origin(export_request, rows)
-    return _job(request, caller, export_request, rows)
-
-
-async def _job_of_link(
+def _job(
     request: Request,
     caller: Caller,
-    given: Mapping[str, Any],
-    title: str | None,
-    params: str | None,
-    options: str | None,
+    export_request: ExportRequest,
+    table: Callable[[], Table],
+    *,
+    untyped: bool = False,
 ) -> Job:
-    asked = json_object("options", options)
-    if params is not None:
-        asked["params"] = json_object("params", params)
-    return _job(request, caller, join_request(asked, given, title), None)
-
-
-def _job(request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None) -> Job:
-    if export_request.dataset is not None:
-        caller.check(export_request.dataset)
-    service = service_of(request)
-    accept = request.headers.get("accept")
     return Job(
         export_id=new_id(),
         request_id=request_id_of(request.scope),
         caller=caller,
         request=export_request,
-        file_format=choose_format(export_request, accept),
-        table=lambda: service.table(export_request, rows),
+        file_format=choose_format(export_request, request.headers.get("accept")),
+        table=table,
         coding=choose_coding(request.headers.get("accept-encoding")),
+        untyped=untyped,
     )

@@ -20,7 +20,7 @@ from spark_export.access import Caller
 from spark_export.api.exports import ColumnInfo, caller_of, service_of
 from spark_export.api.ids import request_id_of
 from spark_export.api.problems import problem_response, problem_responses, quota_headers
-from spark_export.api.streaming import run_until_left
+from spark_export.api.streaming import run_until_left, until_disconnect
 from spark_export.errors import ExportError
 from spark_export.factory import Service
 from spark_export.logs import log_cause
@@ -106,7 +106,7 @@ class PreviewResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop making it when the client leaves."""
-        await run_until_left(self._send(scope, receive, send), receive)
+        await run_until_left(self._send(scope, receive, send), until_disconnect(receive))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = request_id_of(scope)

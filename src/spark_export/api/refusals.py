@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from spark_export.api.callers import Callers, address_of
 from spark_export.api.ids import request_id_of
 from spark_export.api.problems import problem_response
-from spark_export.errors import AdmissionError, ExportError
+from spark_export.errors import AdmissionError, ExportError, RequestError
 from spark_export.factory import Service
 from spark_export.job import new_id
 from spark_export.outcome import Outcome, State
@@ -51,7 +51,8 @@ class Doorkeeper:
 
 def refuse(service: Service, scope: Scope, caller: str, error: ExportError) -> Response:
     """The problem, after it was told to whoever watches."""
-    state = State.REJECTED if isinstance(error, AdmissionError) else State.INVALID
+    kinds = {AdmissionError: State.REJECTED, RequestError: State.INVALID}
+    state = next((state for kind, state in kinds.items() if isinstance(error, kind)), State.FAILED)
     export_id = _tell(service, scope, caller, state, error.reason, error.detail)
     return problem_response(error, request_id_of(scope), export_id)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from logging import LogRecord
 from typing import Any
 from urllib.parse import quote
@@ -41,17 +41,25 @@ class ExportResponse(Response):
         exporter: opens it.
         job: what to make.
         least_bytes_per_second: of the client; None for any.
+        until_left: takes what the client still sends, and returns when it has left.
     """
 
-    def __init__(self, exporter: Exporter, job: Job, least_bytes_per_second: int | None) -> None:
+    def __init__(
+        self,
+        exporter: Exporter,
+        job: Job,
+        least_bytes_per_second: int | None,
+        until_left: Callable[[Receive], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         super().__init__()
+        self._until_left = until_left or until_disconnect
         self._exporter = exporter
         self._job = job
         self._least_bytes_per_second = least_bytes_per_second
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop making it when the client leaves."""
-        await run_until_left(self._send(scope, receive, send), receive)
+        await run_until_left(self._send(scope, receive, send), self._until_left(receive))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -79,10 +87,10 @@ class ExportResponse(Response):
         await send(_body(b"", more=False))
 
 
-async def run_until_left(answer: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Run what answers a request; cancel it when the client leaves."""
+async def run_until_left(answer: Coroutine[Any, Any, None], left: Coroutine[Any, Any, None]) -> None:
+    """Run what answers a request; cancel it when the client has left."""
     sending = asyncio.create_task(answer)
-    leaving = asyncio.create_task(_until_disconnect(receive))
+    leaving = asyncio.create_task(left)
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -143,6 +151,7 @@ def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-async def _until_disconnect(receive: Receive) -> None:
+async def until_disconnect(receive: Receive) -> None:
+    """Return when the client has left; what else it sends is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass

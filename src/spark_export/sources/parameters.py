@@ -6,14 +6,15 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from spark_export.errors import InvalidField
+from spark_export.model import ValueType
 from spark_export.text.encoder import name_some
 
-ParameterType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp"]
+ParameterType = ValueType
 
 ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "text": TypeAdapter(str),

@@ -41,6 +41,7 @@ class Column:
         null: what stands for a missing value, None for the format's own text.
         bare: whether its texts are made of `BARE` only, so that nobody needs to look for anything else in them.
         name: of the rows' column.
+        untyped: whether a text may be a number that nobody said to be one.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Column:
     null: str | None = None
     bare: bool = False
     name: str = ""
+    untyped: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,21 @@ class Encoder:
         schema: of the batches.
         specs: the file's columns in their order; all columns of the schema when None.
         style: how values read.
+        untyped: whether texts are of no type that anyone chose, but where a spec says so.
 
     Raises:
         InvalidField: a spec names no column, formats one that it does not fit, or a type has no text.
     """
 
-    def __init__(self, schema: Any, specs: Sequence[ColumnSpec] | None = None, style: Style | None = None) -> None:
+    def __init__(
+        self,
+        schema: Any,
+        specs: Sequence[ColumnSpec] | None = None,
+        style: Style | None = None,
+        *,
+        untyped: bool = False,
+    ) -> None:
+        self._untyped = untyped
         self._style = style or Style()
         # Unchecked: rows may have names that a request's columns may not, the empty one.
         self._specs = (
@@ -84,6 +95,9 @@ class Encoder:
         self._indices = tuple(self._find(schema, position, spec) for position, spec in enumerate(self._specs))
         for position, (spec, index) in enumerate(zip(self._specs, self._indices, strict=True)):
             _check_spec(spec, schema.field(index).type, f"columns[{position}]")
+            if spec.type is not None and not untyped:
+                detail = "type is for the columns of a CSV body; these rows have types of their own"
+                raise InvalidField(detail, field=f"columns[{position}].type")
         self.columns = tuple(
             self._column(spec, schema.field(index).type) for spec, index in zip(self._specs, self._indices, strict=True)
         )
@@ -91,8 +105,10 @@ class Encoder:
     def _column(self, spec: ColumnSpec, type_: Any) -> Column:
         label = spec.label if spec.label is not None else spec.name
         usual = spec.thousands is None and spec.date_format is None and self._style.decimal_mark == "."
+        kind = kind_of(type_)
+        untyped = self._untyped and kind is Kind.TEXT and spec.type is None
         bare = usual and (is_written_number(type_) or is_bare(plain_type(type_)))
-        return Column(label, kind_of(type_), spec.null, bare=bare, name=spec.name)
+        return Column(label, kind, spec.null, bare=bare, name=spec.name, untyped=untyped)
 
     @staticmethod
     def _find(schema: Any, position: int, spec: ColumnSpec) -> int:

@@ -12,14 +12,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spark_export.text import numbers
+
 DANGEROUS = "=+-@\t\r"
 _TABLE = np.zeros(256, bool)
 _TABLE[[ord(character) for character in DANGEROUS]] = True
 
 
-def guard(cells: Any) -> tuple[Any, int]:
-    """The text column with dangerous cells escaped, and how many there were."""
+def guard(cells: Any, *, untyped: bool = False) -> tuple[Any, int]:
+    """The text column with dangerous cells escaped, and how many there were.
+
+    Args:
+        cells: of the column.
+        untyped: whether a text may be a number that nobody said to be one; it is not touched either.
+    """
     dangerous = _dangerous(cells)
+    if untyped and dangerous.any():
+        dangerous &= ~pc.fill_null(numbers.reads_as_number(cells), fill_value=False).to_numpy(zero_copy_only=False)
     count = int(dangerous.sum())
     if count == 0:
         return cells, 0

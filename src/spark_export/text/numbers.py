@@ -16,6 +16,9 @@ DECIMAL256_DIGITS = 76
 UNBOUNDED = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 """Rounds half to even."""
 
+NUMBER = r"^[+-]?(\d+|\d{1,3}([,.' ]\d{3})+)([.,]\d+)?([eE][+-]?\d+)?$"
+"""A text that reads as a number: with a sign, with groups of three digits, with places, with an exponent."""
+
 
 def integer_text(values: Any) -> Any:
     """Integers, each with all its digits."""
@@ -138,3 +141,14 @@ def _group(digits: Any, separator: str) -> Any:
 def is_numeric(type_: Any) -> bool:
     """Whether values of the type are numbers: right-aligned, and never taken for a formula."""
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))
+
+
+def reads_as_number(texts: Any) -> Any:
+    """Mask of the texts that read as numbers; missing where they are."""
+    return pc.match_substring_regex(texts, NUMBER)
+
+
+def all_read_as_numbers(texts: Any) -> bool:
+    """Whether some text reads as a number, and all do that are neither missing nor empty."""
+    given = texts.filter(pc.greater(pc.binary_length(texts), 0))
+    return len(given) > 0 and bool(pc.all(reads_as_number(given)).as_py())

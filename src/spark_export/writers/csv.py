@@ -150,7 +150,7 @@ class CsvWriter:
         cells = []
         for texts, column in zip(self._encoder.encode(batch), self._encoder.columns, strict=True):
             if self._dialect.guard and column.kind is Kind.TEXT:
-                texts, escaped = guard(texts)  # noqa: PLW2901
+                texts, escaped = guard(texts, untyped=column.untyped)  # noqa: PLW2901
                 tally.escaped_cells += escaped
             cells.append(self._quoter.quote(texts, column))
         return self._to_encoding(self._join(cells), tally), tally

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from spark_export.model import PdfOptions
-from spark_export.text import Column
+from spark_export.text import Column, Kind
+from spark_export.text.numbers import all_read_as_numbers
 from spark_export.writers.pdf.cells import Cells, one_cell, read_cells
 from spark_export.writers.pdf.columns import want
 from spark_export.writers.pdf.content import row_operators
@@ -71,6 +72,13 @@ class _Pending:
         return np.concatenate(self.line_rows) if self.line_rows else np.zeros(0, np.int64)
 
 
+def _as_shown(column: Column, sample: Any) -> Column:
+    """The column, as one of numbers where nobody chose its type and every value of the sample is one."""
+    if column.untyped and all_read_as_numbers(sample):
+        return replace(column, kind=Kind.NUMBER)
+    return column
+
+
 class Pages:
     """Turns rows into pages. Not thread-safe: pieces come one after another, in the order of the rows.
 
@@ -122,6 +130,7 @@ class Pages:
     def _plan(self, sample: Sequence[Any], heading: Heading) -> Layout:
         regular, bold = self.typefaces.regular(1), self.typefaces.bold(1)
         cells = self._read(sample, [SAMPLE_CHARACTERS] * len(self.columns))
+        columns = [_as_shown(column, texts) for column, texts in zip(self.columns, sample, strict=True)]
         wants = [
             want(
                 column,
@@ -129,9 +138,9 @@ class Pages:
                 regular.measure(each),
                 is_totalled=column.name in self._options.totals,
             )
-            for column, each in zip(self.columns, cells, strict=True)
+            for column, each in zip(columns, cells, strict=True)
         ]
-        return plan(self.columns, wants, self._options, heading.height_pt(self._options.cell_pt))
+        return plan(columns, wants, self._options, heading.height_pt(self._options.cell_pt))
 
     def _read(self, texts: Sequence[Any], longest: Sequence[int]) -> list[Cells]:
         return [

@@ -1,0 +1,170 @@
+"""POST /export with a body that is the rows: it goes to a file as it arrives, and the export streams from that.
+
+Nothing is sent before the body is whole, so that a client that writes all before it reads anything is served as well.
+No slot is held meanwhile: a client that sends slowly costs a file, not a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import aiofiles
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from spark_export.access import Caller
+from spark_export.api.ids import request_id_of
+from spark_export.api.refusals import refuse, tell_left
+from spark_export.api.requests import Bounds, iter_body
+from spark_export.api.streaming import ExportResponse, until_disconnect
+from spark_export.errors import AdmissionError, RequestError, SourceError, SourceUnavailable
+from spark_export.factory import Service
+from spark_export.job import Job
+from spark_export.logs import log_cause
+from spark_export.sources.base import Table
+from spark_export.sources.upload.pipe import Pipe
+from spark_export.sources.upload.table import BodyForm
+
+BODY = "body"
+"""Name of the file in the folder that a request has of its own."""
+FOLDER_PREFIX = "upload-"
+WRITE_BYTES = 2**20
+"""Written at once: each write is a call in a thread."""
+
+
+class UploadResponse(Response):
+    """Takes in a body, then makes and sends the export of it; its file is gone when that ends, however it ends.
+
+    Args:
+        service: makes it.
+        request: whose body it is.
+        caller: who asks.
+        form: what the body is said to be.
+        make_job: the export of a table.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        request: Request,
+        caller: Caller,
+        form: BodyForm,
+        make_job: Callable[[Callable[[], Table]], Job],
+    ) -> None:
+        super().__init__()
+        self._service = service
+        self._request = request
+        self._caller = caller
+        self._form = form
+        self._make_job = make_job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take it in, and answer."""
+        async with _open_folder(self._service.spool) as folder:
+            answer = await self._answer(scope, folder / BODY)
+            await answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, body: Path) -> Response:
+        service = self._service
+        try:
+            await self._take_in(body)
+        except (RequestError, AdmissionError, SourceError) as error:
+            log_cause(error, request_id=request_id_of(scope))
+            return refuse(service, scope, self._caller.name, error)
+        except ClientDisconnect:
+            tell_left(service, scope, self._caller.name)
+            return Response()
+        table = service.upload(body, self._form)
+        return ExportResponse(
+            service.exporter, self._make_job(lambda: table), service.settings.min_client_bytes_per_second
+        )
+
+    async def _take_in(self, body: Path) -> None:
+        """Write the request's body to the file.
+
+        Raises:
+            BodyTooLarge, BodyTooSlow, MemoryFull: as of `iter_body`.
+            QueueFull: as many bodies are on their way as could be exported.
+            SourceUnavailable: the file cannot be written.
+        """
+        service = self._service
+        settings = service.settings
+        bounds = Bounds(
+            settings.max_upload_bytes,
+            "MAX_UPLOAD_BYTES",
+            settings.min_client_bytes_per_second,
+            service.gate.check_memory,
+        )
+        with service.gate.count_arrival():
+            try:
+                await _write(self._request, bounds, body)
+            except OSError as error:
+                raise SourceUnavailable("the body cannot be stored; the log tells more", field="SPOOL_DIR") from error
+
+
+def answer_duplex(
+    service: Service, request: Request, form: BodyForm, make_job: Callable[[Callable[[], Table]], Job]
+) -> Response:
+    """The export of a body, made and sent while it comes; neither side is ahead of the other by more than some buffers.
+
+    Args:
+        service: makes it.
+        request: whose body it is.
+        form: what the body is said to be.
+        make_job: the export of a table.
+    """
+    settings = service.settings
+    least = settings.min_client_bytes_per_second
+    bounds = Bounds(settings.max_upload_bytes, "MAX_UPLOAD_BYTES", least, lambda: None)
+    bounds.check_declared(request)
+    pipe = Pipe(asyncio.get_running_loop())
+    table = service.duplex(pipe, form)
+
+    async def take_in(receive: Receive) -> None:
+        try:
+            async with aclosing(iter_body(request, bounds)) as parts:
+                async for part in parts:
+                    await pipe.give(part)
+            pipe.end()
+        except RequestError as error:
+            pipe.end(error)
+        except ClientDisconnect:
+            return
+        await until_disconnect(receive)
+
+    return ExportResponse(service.exporter, make_job(lambda: table), least, take_in)
+
+
+async def _write(request: Request, bounds: Bounds, body: Path) -> None:
+    held = bytearray()
+    async with aiofiles.open(body, "wb") as file, aclosing(iter_body(request, bounds)) as parts:
+        async for part in parts:
+            held += part
+            if len(held) >= WRITE_BYTES:
+                await file.write(bytes(held))
+                held.clear()
+        await file.write(bytes(held))
+
+
+@asynccontextmanager
+async def _open_folder(spool: Path) -> AsyncIterator[Path]:
+    """A folder for one request, gone at the end with all that is in it."""
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=FOLDER_PREFIX, dir=spool))
+    try:
+        yield folder
+    finally:
+        removing = asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        _REMOVING.add(removing)
+        removing.add_done_callback(_REMOVING.discard)
+        await asyncio.shield(removing)
+
+
+_REMOVING: set[asyncio.Task[None]] = set()
+"""The event loop keeps only weak references to its tasks."""

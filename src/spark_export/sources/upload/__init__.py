@@ -1,0 +1,1 @@
+"""Rows in a request's body that is a file of its own: NDJSON, CSV, an Arrow stream, Parquet."""
