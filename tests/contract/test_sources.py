@@ -251,27 +251,14 @@ UPLOADS: dict[str, tuple[BodyForm, Callable[[Any, Path], None]]] = {
 def upload_table(kind: str, rows: int, folder: Path, threads: Threads, engine: Engine) -> Table:
     """The rows as a body of their own."""
     form, write = UPLOADS[kind]
-    body = folder / f"{kind}-{rows}" / "body"
+    body = folder / f"body-{kind}-{rows}" / "body"
     if not body.exists():
         body.parent.mkdir()
         write(Kit.expected(rows), body)
     return UploadTable(body, form, threads, engine)
 
 
-@pytest.fixture(
-    params=[
-        "inline",
-        "trades",
-        "sql",
-        *UPLOADS,
-        "postgres",
-        "folder parquet",
-        "folder csv",
-        "folder json",
-        "folder arrow",
-        "s3",
-    ]  # fmt: skip
-)
+@pytest.fixture(params=["inline", "trades", "sql", *UPLOADS, "postgres", *FOLDERS, "s3"])
 def kit(request: pytest.FixtureRequest, threads: Threads, stores: Threads, engine: Engine, folder: Path) -> Kit:
     """One source after the other."""
     kind, _, file_format = request.param.partition(" ")
