@@ -2,6 +2,7 @@
 
     scripts/bench csv       1,000,000 rows as CSV over HTTP, against DuckDB's COPY and a csv.writer handler, in one run
     scripts/bench pdf       the same rows as PDF over HTTP, against Cairo, ReportLab and Chromium, in one run
+    scripts/bench postgres  the same rows from PostgreSQL as CSV over HTTP, against COPY and PostgREST, in one run
     scripts/bench service   first byte, peak memory, health under load, start, idle memory, small exports
 
 Ratios mean more than seconds: these machines are shared. Every figure is a median unless it says otherwise.
@@ -44,7 +45,7 @@ PLAIN = pa.schema(
 def main() -> None:
     """Run the benchmark that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["csv", "pdf", "service"])
+    parser.add_argument("benchmark", choices=["csv", "pdf", "service", "postgres"])
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table (csv)")
     parser.add_argument("--rounds", type=int, default=7, help="times that each is measured")
     arguments = parser.parse_args()
@@ -56,6 +57,10 @@ def main() -> None:
             from bench_pdf import bench_pdf  # which needs what is here
 
             bench_pdf(folder, arguments.rounds)
+        elif arguments.benchmark == "postgres":
+            from bench_postgres import bench_postgres
+
+            bench_postgres(folder, arguments.rows, arguments.rounds)
         else:
             bench_service(folder, arguments.rounds)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from spark_export.sources.base import BlockingCalls, IteratorSource, Source, Table
+from spark_export.sources.base import BlockingCalls, Source, Table
 from spark_export.sources.parameters import Parameter, bind
 from spark_export.sources.postgres import dsn
 from spark_export.sources.postgres.pool import Pool
@@ -55,13 +55,13 @@ class Databases:
         return self._pools[text]
 
     @asynccontextmanager
-    async def open(self, pool: Pool, bound: Bound, selection: Selection) -> AsyncIterator[IteratorSource]:
+    async def open(self, pool: Pool, bound: Bound, selection: Selection) -> AsyncIterator[Source]:
         """The selected rows of a statement."""
         query = Query(pool, bound, selection)
         calls = BlockingCalls(self._threads, query.interrupt)
         try:
             schema, batches = await calls.run(query.open)
-            yield IteratorSource(schema, batches, calls)
+            yield AheadSource(schema, batches, calls)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE_SECONDS):
@@ -71,6 +71,36 @@ class Databases:
         """The shorter one of a dataset's timeout and that of all exports."""
         known = [each for each in (seconds, self._timeout_seconds) if each is not None]
         return min(known, default=None)
+
+
+class AheadSource:
+    """A source that reads its next batch while the one before is formatted: the server works meanwhile.
+
+    Args:
+        schema: of the batches.
+        batches: pulled one at a time, in threads.
+        calls: how.
+    """
+
+    total_rows: int | None = None
+
+    def __init__(self, schema: Any, batches: Iterator[Any], calls: BlockingCalls) -> None:
+        self.schema = schema
+        self._batches = batches
+        self._calls = calls
+
+    async def batches(self) -> AsyncGenerator[Any, None]:
+        """The batches."""
+        ahead = self._read()
+        try:
+            while (batch := await ahead) is not None:
+                ahead = self._read()
+                yield batch
+        finally:
+            ahead.cancel()  # whoever opened the source ends the call behind it
+
+    def _read(self) -> asyncio.Task[Any]:
+        return asyncio.create_task(self._calls.run(lambda: next(self._batches, None)))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ WAIT_SECONDS = 10
 """For a connection, when all are in use."""
 LOOK_SECONDS = 0.05
 """Between two looks whether anybody still waits for a connection."""
-BATCH_BYTES = 2**20
-"""Of a batch, some 9,000 rows of ten columns: with ADBC's own 16 MiB the first byte comes after 230 ms, not 25."""
+BATCH_BYTES = 2**21
+"""Of a batch, some 17,000 rows of ten columns: with ADBC's own 16 MiB the first byte comes after 230 ms, not 25."""
 
 
 class ConnectFailed(Exception):
