@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,12 +86,17 @@ def bench_csv(folder: Path, rows: int, rounds: int) -> None:
         for _ in range(rounds):
             for name, run in contestants.items():
                 seconds[name].append(timed(lambda run=run: run(folder / "out.csv")))  # type: ignore[misc]
-    base = statistics.median(seconds["DuckDB COPY to a file"])
-    print(f"{rows:,} rows, ten columns, {rounds} rounds\n")
+    print_table(rows, seconds, base="DuckDB COPY to a file")
+
+
+def print_table(rows: int, seconds: Mapping[str, Sequence[float]], base: str) -> None:
+    """A line a contestant, with its ratio to one of them."""
+    unit = statistics.median(seconds[base])
+    print(f"{rows:,} rows, ten columns, {len(seconds[base])} rounds\n")
     print(f"{'':32} {'median s':>9} {'best s':>8} {'rows/s':>12} {'to COPY':>8}")
     for name, taken in seconds.items():
         median = statistics.median(taken)
-        print(f"{name:32} {median:9.3f} {min(taken):8.3f} {rows / median:12,.0f} {median / base:8.2f}")
+        print(f"{name:32} {median:9.3f} {min(taken):8.3f} {rows / median:12,.0f} {median / unit:8.2f}")
 
 
 def bench_service(folder: Path, rounds: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import PLAIN, download, first_byte, timed
+from bench import PLAIN, download, first_byte, print_table, timed
 from postgres import Postgres, running_postgres
 from service import Service, free_port, running, running_service
 
@@ -51,12 +51,7 @@ def bench_postgres(folder: Path, rows: int, rounds: int) -> None:
         with running_service(folder) as service:
             download(service.url + "/export?dataset=big", folder / "out.csv")
             peak = service.resident_mib(peak=True)
-    base = statistics.median(seconds["psql COPY to a file"])
-    print(f"{rows:,} rows, ten columns, {rounds} rounds\n")
-    print(f"{'':32} {'median s':>9} {'best s':>8} {'rows/s':>12} {'to COPY':>8}")
-    for name, taken in seconds.items():
-        median = statistics.median(taken)
-        print(f"{name:32} {median:9.3f} {min(taken):8.3f} {rows / median:12,.0f} {median / base:8.2f}")
+    print_table(rows, seconds, base="psql COPY to a file")
     print(f"\nfirst byte {first * 1000:8.1f} ms\npeak memory {peak:7.0f} MiB")
 
 
