@@ -24,9 +24,10 @@ from urllib.parse import urlsplit
 from service import running_service
 
 CONFIG = """
-# What a schema cannot say: whether a column is in the rows, a name is a time zone, a filter fits its column's type.
+# What a schema cannot say: whether a column is in the rows, a name is a time zone, a filter fits its column's type,
+# bytes are CSV or Parquet.
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", 401, 403, 404, 406, 413, 422, 429, 503]
+expected-statuses = ["2xx", 400, 401, 403, 404, 406, 413, 422, 429, 503]
 # A request that breaks the schema may break a bound on its size first.
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 405, 406, 413, 415, 422, 429, 503]

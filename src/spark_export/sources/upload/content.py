@@ -21,6 +21,8 @@ ZSTD_WINDOW_BYTES = 8 * 2**20
 ZSTD_FEED_BYTES = 1024
 """At once: a block of 4 bytes may become 128 KiB, so these become 32 MiB at most."""
 PIECE_BYTES = 2**18
+CODED_BYTES = 2**14
+"""Read at once: what is left of it is copied for each piece that comes out."""
 
 CODINGS = ("gzip", "zstd")
 DECODING_ERRORS: tuple[Any, ...] = (igzip_lib.IsalError, zstandard.ZstdError, EOFError, ValueError)
@@ -67,57 +69,59 @@ class SpoolFile:
         self._file.close()
 
 
-class _Gzip:
-    """Members one after the other (RFC 1952 2.2)."""
+class _Decoder:
+    """Coded parts one after the other, each with an end of its own.
+
+    Attributes:
+        left: coded bytes that are still to be decoded.
+    """
 
     def __init__(self) -> None:
-        self._member = isal_zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
-        self._left = b""
-        self.begun = False
+        self.left = b""
+        self._part = self._begin()
 
-    def decode(self, data: bytes, most: int) -> bytes:
-        data = self._left + data
-        if self._member.eof and data:
-            self._member = isal_zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
-        self.begun = self.begun or bool(data)
-        decoded: bytes = self._member.decompress(data, most)
-        self._left = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-        return decoded
-
-    @property
-    def wants_more(self) -> bool:
-        return not self._left
+    def decode(self, data: bytes, most_bytes: int) -> bytes:
+        """What comes out of some of the bytes, and of those that were left."""
+        self.left += data
+        if self._part.eof and self.left:
+            self._part = self._begin()
+        return self._decode(most_bytes)
 
     @property
     def is_whole(self) -> bool:
-        return self._member.eof and not self._left
+        """Whether the last part has ended."""
+        return bool(self._part.eof) and not self.left
+
+    def _begin(self) -> Any:
+        raise NotImplementedError
+
+    def _decode(self, most_bytes: int) -> bytes:
+        raise NotImplementedError
 
 
-class _Zstd:
-    """Frames one after the other (RFC 8878 3)."""
+class _Gzip(_Decoder):
+    """Members (RFC 1952 2.2)."""
 
-    def __init__(self) -> None:
-        self._decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
-        self._frame = self._decoder.decompressobj()
-        self._left = b""
+    def _begin(self) -> Any:
+        return isal_zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
 
-    def decode(self, data: bytes, most: int) -> bytes:  # noqa: ARG002 - the feed bounds it
-        data = self._left + data
-        if self._frame.eof and data:
-            self._frame = self._decoder.decompressobj()
-        fed, self._left = data[:ZSTD_FEED_BYTES], data[ZSTD_FEED_BYTES:]
-        decoded: bytes = self._frame.decompress(fed)
-        if self._frame.eof:
-            self._left = self._frame.unused_data + self._left
+    def _decode(self, most_bytes: int) -> bytes:
+        decoded: bytes = self._part.decompress(self.left, most_bytes)
+        self.left = self._part.unused_data if self._part.eof else self._part.unconsumed_tail
         return decoded
 
-    @property
-    def wants_more(self) -> bool:
-        return not self._left
 
-    @property
-    def is_whole(self) -> bool:
-        return bool(self._frame.eof) and not self._left
+class _Zstd(_Decoder):
+    """Frames (RFC 8878 3)."""
+
+    def _begin(self) -> Any:
+        return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
+
+    def _decode(self, most_bytes: int) -> bytes:  # noqa: ARG002 - what is fed bounds it
+        fed, rest = self.left[:ZSTD_FEED_BYTES], self.left[ZSTD_FEED_BYTES:]
+        decoded: bytes = self._part.decompress(fed)
+        self.left = (self._part.unused_data if self._part.eof else b"") + rest
+        return decoded
 
 
 class Decoded:
@@ -133,7 +137,7 @@ class Decoded:
         self._content = content
         self._coding = coding
         self._most_bytes = most_bytes
-        self._decoder: Any = _Gzip() if coding == "gzip" else _Zstd()
+        self._decoder = _Gzip() if coding == "gzip" else _Zstd()
         self._buffer = b""
         self._bytes_in = 0
         self._bytes_out = 0
@@ -146,8 +150,8 @@ class Decoded:
             BodyTooLarge: more comes out than may.
         """
         while not self._buffer:
-            data = self._content.read(PIECE_BYTES) if self._decoder.wants_more else b""
-            if not data and self._decoder.wants_more:
+            data = b"" if self._decoder.left else self._content.read(CODED_BYTES)
+            if not data and not self._decoder.left:
                 self._check_end()
                 return b""
             self._bytes_in += len(data)

@@ -104,23 +104,7 @@ def _parsed(body: _Body, form: CsvForm, lines: _Lines, block_bytes: int) -> Iter
         return "error"
 
     try:
-        reader = arrow_csv.open_csv(
-            pa.PythonFile(body, mode="r"),
-            arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes, column_names=body.places),
-            arrow_csv.ParseOptions(
-                delimiter=form.delimiter,
-                quote_char=form.quote or False,
-                newlines_in_values=form.quote is not None,
-                ignore_empty_lines=len(body.names) > 1,
-                invalid_row_handler=keep,
-            ),
-            arrow_csv.ConvertOptions(
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-                default_column_type=pa.string(),
-            ),
-        )
+        reader = body.pulled(lambda: _open(body, form, block_bytes, keep))
         while (batch := body.pulled(lambda: next(reader, None))) is not None:
             yield body.without_end(batch)
     except pa.ArrowInvalid as error:
@@ -131,6 +115,26 @@ def _parsed(body: _Body, form: CsvForm, lines: _Lines, block_bytes: int) -> Iter
         raise MalformedBody("the body is no CSV") from None
     finally:
         body.let_go()
+
+
+def _open(body: _Body, form: CsvForm, block_bytes: int, on_ragged: Callable[[Any], str]) -> Any:
+    return arrow_csv.open_csv(
+        pa.PythonFile(body, mode="r"),
+        arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes, column_names=body.places),
+        arrow_csv.ParseOptions(
+            delimiter=form.delimiter,
+            quote_char=form.quote or False,
+            newlines_in_values=form.quote is not None,
+            ignore_empty_lines=len(body.names) > 1,
+            invalid_row_handler=on_ragged,
+        ),
+        arrow_csv.ConvertOptions(
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            default_column_type=pa.string(),
+        ),
+    )
 
 
 class _Body:
@@ -163,7 +167,7 @@ class _Body:
         self._ahead = 0
 
     def pulled(self, pull: Callable[[], T]) -> T:
-        """What a call gives that waits for Arrow's own thread, which may read as much as that takes."""
+        """What a call gives that waits for Arrow's own thread, which meanwhile may read as much as it likes."""
         with self._lock:
             self._pulling = True
             self._may_read.set()
