@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import PLAIN, download, first_byte, print_table, timed
 from postgres import Postgres, running_postgres
-from service import Service, free_port, running, running_service
+from service import Service, running, running_service
 
 from spark_export.sources.synthetic import iter_trades
 
@@ -86,9 +86,8 @@ def running_postgrest(folder: Path, server: Postgres) -> Iterator[Service | None
         "PGRST_LOG_LEVEL": "crit",
     }  # fmt: skip
     # It takes its port from the environment, not from --port.
-    port = free_port()
-    command = ["env", f"PGRST_SERVER_PORT={port}", "sh", "-c", f"exec {binary.resolve()}"]
-    with running(command, "/trades?limit=1", cwd=folder, environment=environment, port=port) as service:
+    command = ["sh", "-c", f'PGRST_SERVER_PORT="$2" exec {binary.resolve()}', "sh"]
+    with running(command, "/trades?limit=1", cwd=folder, environment=environment) as service:
         yield service
 
 
