@@ -162,6 +162,8 @@ STEPS = (
     Step("dashboard", "Dashboard's queries", command(PYTHON, "scripts/check_dashboard.py")),
     Step("csv", "CSV against DuckDB's COPY", command("scripts/bench", "csv")),
     Step("service", "Memory, first byte, health under load", command("scripts/bench", "service")),
+    Step("postgres", "PostgreSQL against COPY and PostgREST", command("scripts/bench", "postgres")),
+    Step("upload", "Bodies that are rows: memory", command("scripts/bench", "upload")),
     Step("pdf", "PDF against Cairo, ReportLab and Chromium", command("scripts/bench", "pdf")),
 )
 

@@ -26,9 +26,11 @@ import httpx
 import pytest
 import yaml
 
+from spark_export.api.previews import Preview
 from spark_export.api.problems import Problem
 from spark_export.outcome import Outcome
 from spark_export.settings import PREFIX, Settings, load_settings
+from spark_export.sources.catalog import read_datasets_file
 from tests.acceptance.documents import ROOT, Block, block_of
 from tests.integration.conftest import Server, Start, free_port
 
@@ -139,9 +141,10 @@ def exports(block: Block, desk: Desk) -> None:
 
 
 def is_an_answer(block: Block, _desk: Desk) -> None:
-    """It is a receipt or a problem: each field is one of theirs."""
+    """It is a receipt, a problem or a preview: each field is one of theirs."""
     fields = json.loads(block.text).keys()
-    assert fields <= Outcome.__dataclass_fields__.keys() or fields <= Problem.model_fields.keys()
+    known = (Outcome.__dataclass_fields__, Problem.model_fields, Preview.model_fields)
+    assert any(fields <= each.keys() for each in known)
 
 
 def serves_datasets(block: Block, desk: Desk) -> None:
@@ -150,6 +153,13 @@ def serves_datasets(block: Block, desk: Desk) -> None:
     server = desk.start(DATASETS=str(folder / "datasets.toml"), LOG_LEVEL="warning")
     for name in tomllib.loads(block.text)["datasets"]:
         assert server.get(f"/export?dataset={name}").status_code == 200, name
+
+
+def names_datasets(block: Block, desk: Desk) -> None:
+    """The file can be used; what it names is on servers that are not here."""
+    path = desk.folder / "elsewhere.toml"
+    path.write_text(block.text, encoding="utf-8")
+    assert read_datasets_file(path).datasets
 
 
 def serves_keys(block: Block, desk: Desk) -> None:
@@ -239,6 +249,7 @@ KINDS: dict[str, Check] = {
     "json": exports,
     "json answer": is_an_answer,
     "toml datasets": serves_datasets,
+    "toml elsewhere": names_datasets,
     "toml keys": serves_keys,
     "env": sets,
     "yaml": is_yaml,
