@@ -29,7 +29,7 @@ from spark_export.sources.duckdb import Engine
 from spark_export.sources.files import FileFormat, Kind
 from spark_export.sources.selection import Selection
 from spark_export.sources.stores import Store
-from tests.s3 import BUCKET, CREDENTIALS, S3, running_s3
+from tests.s3 import BUCKET, S3
 
 
 class Files:
@@ -80,15 +80,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
         )
         yield Files(readers, calls, engine)
         engine.close()
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    """An S3 endpoint."""
-    with pytest.MonkeyPatch.context() as patch, running_s3() as made:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        yield made
 
 
 def write(folder: Path, texts: dict[str, str]) -> Path:

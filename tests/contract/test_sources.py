@@ -38,7 +38,7 @@ from spark_export.sources.stores import Store
 from spark_export.sources.synthetic import TradesDataset, iter_trades
 from spark_export.sources.upload.csv import CsvForm
 from spark_export.sources.upload.table import BodyForm, UploadTable
-from tests.s3 import BUCKET, CREDENTIALS, S3, running_s3
+from tests.s3 import BUCKET, S3
 
 MANY = 40_000
 COLUMNS = ("id", "symbol", "price", "note")
@@ -149,15 +149,6 @@ def postgres_table(rows: int, server: Postgres, databases: Databases) -> Table:
 def stores() -> Iterator[Threads]:
     """Threads for stores' calls."""
     with Threads(8) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    """An S3 endpoint."""
-    with pytest.MonkeyPatch.context() as patch, running_s3() as made:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
         yield made
 
 
