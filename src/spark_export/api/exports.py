@@ -121,6 +121,14 @@ class Link:
         }
         return join_request(json_object("options", self.options), given | more, self.title)
 
+    def of_dataset(self, name: str, params: str | None) -> ExportRequest:
+        """The export request for a dataset with parameters, a JSON object.
+
+        Raises:
+            BodyTooLarge, InvalidField: as of `parse_request`.
+        """
+        return self.request(dataset=name, params=None if params is None else json_object("params", params))
+
 
 @dataclass(frozen=True)
 class BodyQuery:
@@ -259,8 +267,7 @@ async def _answer_json(request: Request, caller: Caller) -> Response:
 
 
 async def _answer_link(request: Request, caller: Caller, link: Link, dataset: str, params: str | None) -> Response:
-    more = {"dataset": dataset, "params": None if params is None else json_object("params", params)}
-    return _export(request, caller, link.request(**more), None)
+    return _export(request, caller, link.of_dataset(dataset, params), None)
 
 
 def _export(request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None) -> Response:

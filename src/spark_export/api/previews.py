@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from spark_export.access import Caller
-from spark_export.api.exports import ColumnInfo, caller_of, service_of
+from spark_export.api.exports import ColumnInfo, Link, caller_of, service_of
 from spark_export.api.ids import request_id_of
 from spark_export.api.problems import problem_response, problem_responses, quota_headers
 from spark_export.api.streaming import run_until_left, until_disconnect
@@ -26,7 +26,6 @@ from spark_export.factory import Service
 from spark_export.logs import log_cause
 from spark_export.model import ExportRequest
 from spark_export.outcome import asked_of
-from spark_export.parsing import join_request, json_object
 from spark_export.preview import preview_json
 from spark_export.sources.selection import Selection
 
@@ -76,17 +75,8 @@ async def preview_dataset(
     """The first rows, under the limits of an export."""
     caller = caller_of(request)
     caller.check(name)
-    given = {
-        "dataset": name,
-        "columns": columns.split(",") if columns is not None else None,
-        "order_by": order_by.split(",") if order_by is not None else None,
-        "limit": limit,
-        "timezone": timezone,
-    }
-    asked = json_object("options", options)
-    if params is not None:
-        asked["params"] = json_object("params", params)
-    return PreviewResponse(service_of(request), caller, join_request(asked, given, None))
+    link = Link(columns=columns, order_by=order_by, limit=limit, timezone=timezone, options=options)
+    return PreviewResponse(service_of(request), caller, link.of_dataset(name, params))
 
 
 class PreviewResponse(Response):
