@@ -6,6 +6,13 @@
     │   ├── InvalidField             a field's value cannot be used; `field` names it
     │   ├── UnknownDataset           no dataset has that name
     │   ├── UnknownExport            no receipt has that id
+    │   ├── NoContent                the export has no file here: it failed, was sent elsewhere, or was not a job
+    │   ├── ContentNotReady          the job has not ended
+    │   ├── ContentExpired           the job's file was kept its time, or gave way to others
+    │   ├── PreconditionFailed       If-Match names another file
+    │   ├── RangeNotSatisfiable      Range begins beyond the file
+    │   ├── KeyInUse                 the first request with the Idempotency-Key is not answered yet
+    │   ├── KeyReused                the Idempotency-Key came with another payload
     │   ├── NotAcceptable            no format that Accept allows
     │   ├── UnsupportedMediaType     no source reads that media type
     │   ├── BodyTooLarge             over MAX_BODY_BYTES or MAX_UPLOAD_BYTES
@@ -25,8 +32,11 @@
     │   └── SourceTimeout            the store gave the query up: it took too long
     ├── WriterError                  the file could not be made of the rows
     ├── SinkError                    the file could not be handed over
-    │   └── ClientTooSlow            the client read slower than MIN_CLIENT_BYTES_PER_SECOND
-    └── DeadlineExceeded             EXPORT_TIMEOUT_SECONDS passed
+    │   ├── ClientTooSlow            the client read slower than MIN_CLIENT_BYTES_PER_SECOND
+    │   ├── SpoolFull                no room under SPOOL_DIR, or over SPOOL_MAX_BYTES
+    │   └── DeliveryFailed           the bucket, or the presigned URL, did not take the file
+    ├── DeadlineExceeded             EXPORT_TIMEOUT_SECONDS passed
+    └── Interrupted                  the process was killed again and again while it made the job
 
 `detail` is for the caller and never holds a secret, a path or SQL; what an operator needs beyond it travels as the
 exception's `__cause__` into the log. A client that left is an outcome, not an error. HTTP status codes live in one
@@ -109,6 +119,56 @@ class UnknownExport(RequestError):
     """No receipt has that id: it never was, still runs, or is forgotten."""
 
     slug = "unknown-export"
+
+
+class NoContent(RequestError):
+    """The export has no file here: it failed, was sent elsewhere, or was no job."""
+
+    slug = "no-content"
+
+
+class ContentNotReady(RequestError):
+    """The job has not ended."""
+
+    slug = "content-not-ready"
+
+
+class ContentExpired(RequestError):
+    """The job's file was kept for JOB_TTL_SECONDS, or gave way to others under SPOOL_MAX_BYTES."""
+
+    slug = "content-expired"
+
+
+class PreconditionFailed(RequestError):
+    """If-Match names another file (RFC 9110 13.1.1)."""
+
+    slug = "precondition-failed"
+
+
+class RangeNotSatisfiable(RequestError):
+    """Range begins beyond the file (RFC 9110 14.1.2).
+
+    Args:
+        size_bytes: of the file.
+    """
+
+    slug = "range-not-satisfiable"
+
+    def __init__(self, detail: str, *, size_bytes: int, field: str | None = None) -> None:
+        super().__init__(detail, field=field)
+        self.size_bytes = size_bytes
+
+
+class KeyInUse(RequestError):
+    """The first request with the Idempotency-Key is not answered yet (draft-ietf-httpapi-idempotency-key-header)."""
+
+    slug = "idempotency-key-in-use"
+
+
+class KeyReused(RequestError):
+    """The Idempotency-Key came with another payload (draft-ietf-httpapi-idempotency-key-header)."""
+
+    slug = "idempotency-key-reused"
 
 
 class NotAcceptable(RequestError):
@@ -247,10 +307,28 @@ class ClientTooSlow(SinkError):
     slug = "client-too-slow"
 
 
+class SpoolFull(SinkError):
+    """There is no room under SPOOL_DIR, or the files there would be over SPOOL_MAX_BYTES."""
+
+    slug = "spool-full"
+
+
+class DeliveryFailed(SinkError):
+    """The bucket, or the presigned URL, did not take the file."""
+
+    slug = "delivery-failed"
+
+
 class DeadlineExceeded(ExportError):
     """The export took longer than EXPORT_TIMEOUT_SECONDS."""
 
     slug = "deadline-exceeded"
+
+
+class Interrupted(ExportError):
+    """The process was killed again and again while it made the job."""
+
+    slug = "interrupted"
 
 
 def error_reasons() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -36,6 +37,10 @@ MOST_REPEATS = 10
 MOST_CONDITIONS = 100
 MOST_VALUES = 10_000
 """Of all conditions: they become as many bound parameters."""
+
+PLAIN_URL = re.compile(r"[!-\[\]-~]+")
+"""Printable ASCII without spaces and backslashes, which libraries read in different ways."""
+URL_MAX_CHARACTERS = 4000
 
 FILENAME_MAX_CHARACTERS = 200
 """With four bytes a character and an extension it still fits the 255 bytes that file systems allow, for all but
@@ -89,6 +94,28 @@ def _check_filename(name: str) -> str:
     if not name.strip(" ."):
         raise ValueError("a file name is more than dots and spaces")
     return name
+
+
+def _check_callback_url(url: str) -> str:
+    return _check_url(url, ("http", "https"))
+
+
+def _check_deliver_url(url: str) -> str:
+    return _check_url(url, ("s3", "http", "https"))
+
+
+def _check_url(url: str, schemes: tuple[str, ...]) -> str:
+    """What is no plain URL to every library alike is none here (RFC 3986 3)."""
+    parts = urlsplit(url) if PLAIN_URL.fullmatch(url) else None
+    if parts is None or parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"takes a URL that begins with {' or '.join(f'{each}://' for each in schemes)}")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("takes a URL without user, password and fragment")
+    try:
+        parts.port  # noqa: B018 - raises where it is none
+    except ValueError:
+        raise ValueError("takes a URL whose port is a number to 65535") from None
+    return url
 
 
 def _check_delimiter(character: str) -> str:
@@ -314,6 +341,16 @@ class PdfOptions(Frozen):
         return self.theme.font_size or self.font_size
 
 
+class Deliver(Frozen):
+    """Where the file goes instead of staying here.
+
+    Attributes:
+        url: `s3://bucket/key`, or an `https://` address that takes a PUT, such as a presigned one.
+    """
+
+    url: Annotated[str, Field(min_length=1, max_length=URL_MAX_CHARACTERS), AfterValidator(_check_deliver_url)]
+
+
 class ExportRequest(Frozen):
     """An export: which rows, in which form. The rows of an inline export travel beside it.
 
@@ -329,6 +366,8 @@ class ExportRequest(Frozen):
             the header `X-Export-Truncated` and the receipt say.
         filename: of the download; made of the dataset unless given.
         timezone: IANA name; timestamps with a zone are shown in it, in UTC unless given.
+        callback_url: takes a POST of the receipt at the end; makes the export a job.
+        deliver: where the file goes; makes the export a job.
     """
 
     format: Format | None = None
@@ -364,3 +403,12 @@ class ExportRequest(Frozen):
     timezone: Timezone = "UTC"
     csv: CsvOptions = CsvOptions()
     pdf: PdfOptions = PdfOptions()
+    callback_url: Annotated[str, Field(max_length=URL_MAX_CHARACTERS), AfterValidator(_check_callback_url)] | None = (
+        None
+    )
+    deliver: Deliver | None = None
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it asks for what only an export that outlives its connection can do."""
+        return self.callback_url is not None or self.deliver is not None

@@ -137,7 +137,31 @@ class Settings(BaseSettings):
     kernel_threads: Annotated[int, Field(ge=1, description="Threads that format batches.")] = min(
         4, os.cpu_count() or 1
     )
-    spool_dir: Annotated[Path, Field(description="Folder for temporary files.")] = Path(tempfile.gettempdir())
+    spool_dir: Annotated[Path, Field(description="Folder for temporary files, and for jobs and their files.")] = Path(
+        tempfile.gettempdir()
+    )
+    spool_max_bytes: Annotated[
+        int | None, Field(ge=MIB, description="Files of jobs that are kept; the oldest finished ones give way to new.")
+    ] = 10 * 1024 * MIB
+    max_jobs: Annotated[int, Field(ge=2, description="Jobs that may wait, of one caller half; more get 503.")] = 1000
+    job_ttl_seconds: Annotated[
+        float, Field(gt=0, description="How long a job's file, and its Idempotency-Key, are kept after its end.")
+    ] = 86_400
+    callback_secret: Annotated[
+        SecretStr | None,
+        Field(description="`whsec_` and base64, signs callbacks; two, comma-separated, while one replaces the other."),
+    ] = None
+    callback_secret_file: Annotated[Path | None, Field(description="File that holds CALLBACK_SECRET.")] = None
+    callback_allow: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(description="Networks that callbacks may reach though they are not public: `10.0.0.0/8,127.0.0.1`."),
+    ] = ()
+    deliver_allow: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(description="Where files may be delivered: `s3://bucket/exports/,https://host/path/`."),
+    ] = ()
 
     log_format: Annotated[Literal["text", "json"], Field(description="Form of the log lines on standard error.")] = (
         "text"
@@ -153,7 +177,7 @@ class Settings(BaseSettings):
         service_link = isinstance(value, str) and value.startswith("tcp://")
         return cls.model_fields["port"].default if service_link else value
 
-    @field_validator("datasets", "api_keys_file")
+    @field_validator("datasets", "api_keys_file", "callback_secret_file")
     @classmethod
     def _is_a_file(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
@@ -165,6 +189,16 @@ class Settings(BaseSettings):
     def _split_fonts(cls, value: Any) -> Any:
         paths = [path.strip() for path in value.split(",")] if isinstance(value, str) else value or ()
         return tuple(os.path.abspath(path) for path in paths if path)  # noqa: PTH100  keeps `#1`, resolves no link
+
+    @field_validator("callback_allow", "deliver_allow", mode="before")
+    @classmethod
+    def _split_list(cls, value: Any) -> Any:
+        return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+
+    @field_validator("callback_allow")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(each)) for each in networks)
 
     @field_validator("logo")
     @classmethod

@@ -31,6 +31,13 @@ STATUS: dict[type[errors.ExportError], HTTPStatus] = {
     errors.InvalidField: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnknownDataset: HTTPStatus.NOT_FOUND,
     errors.UnknownExport: HTTPStatus.NOT_FOUND,
+    errors.NoContent: HTTPStatus.NOT_FOUND,
+    errors.ContentNotReady: HTTPStatus.CONFLICT,
+    errors.ContentExpired: HTTPStatus.GONE,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    errors.KeyInUse: HTTPStatus.CONFLICT,
+    errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -46,6 +53,8 @@ STATUS: dict[type[errors.ExportError], HTTPStatus] = {
     errors.SourceTimeout: HTTPStatus.GATEWAY_TIMEOUT,
     errors.WriterError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.SinkError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.SpoolFull: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DeliveryFailed: HTTPStatus.BAD_GATEWAY,
     errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
@@ -117,6 +126,8 @@ def _headers(error: errors.ExportError) -> dict[str, str]:
         headers |= quota_headers(error.quota)
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="spark-export"'
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
     return headers
 
 

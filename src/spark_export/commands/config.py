@@ -38,7 +38,8 @@ def _line(name: str, value: Any) -> str:
 
 
 def _is_secret(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(each, SecretStr) for each in value.values())
+    values = value.values() if isinstance(value, Mapping) else (value,)
+    return any(isinstance(each, SecretStr) for each in values)
 
 
 def _text(value: Any) -> str:
@@ -46,6 +47,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, SecretStr):
+        return HIDDEN
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, Mapping):
