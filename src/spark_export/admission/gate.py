@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from spark_export.admission.turns import Turns
 from spark_export.errors import AdmissionError, Draining, MemoryFull, QueueFull, QueueTimeout
 
 RELEASES_REMEMBERED = 32
@@ -19,6 +20,9 @@ LONGEST_RETRY_SECONDS = 600
 DRAINING_RETRY_SECONDS = 5
 LOOK_AGAIN_SECONDS = 0.1
 """How often memory is looked at while an export waits for it."""
+
+PATIENT = " patient"
+"""Under this name, which no caller has, wait those who need no place in the queue; together they are one caller."""
 
 Ticket = asyncio.Future[None]
 
@@ -48,19 +52,23 @@ class Gate:
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._has_memory = has_memory
-        self._waiting: OrderedDict[str, deque[Ticket]] = OrderedDict()
+        self._turns: Turns[Ticket] = Turns()
         self._releases: deque[float] = deque(maxlen=RELEASES_REMEMBERED)
         self._looking: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._busy = asyncio.Event()
         self._idle.set()
-        self.waiting = 0
         self.running = 0
         self.arriving = 0
         self.draining = False
 
     def __repr__(self) -> str:
         return f"<Gate running {self.running}/{self.slots}, waiting {self.waiting}/{self.queue}>"
+
+    @property
+    def waiting(self) -> int:
+        """How many places of the queue are taken."""
+        return len(self._turns) - self._turns.held_by(PATIENT)
 
     @asynccontextmanager
     async def open_slot(self, caller: str) -> AsyncIterator[None]:
@@ -76,6 +84,24 @@ class Gate:
             Draining: the service is shutting down.
         """
         await self._acquire(caller)
+        try:
+            yield
+        finally:
+            self._release()
+
+    @asynccontextmanager
+    async def open_slot_patiently(self) -> AsyncIterator[None]:
+        """Hold a slot as `open_slot` does, however long it takes to come free, and without a place in the queue.
+
+        Raises:
+            Draining: the service is shutting down.
+        """
+        if self.draining:
+            raise draining_error()
+        if self._admits():
+            self._take()
+        else:
+            await self._wait(PATIENT, None)
         try:
             yield
         finally:
@@ -123,10 +149,9 @@ class Gate:
     def drain(self) -> None:
         """Admit nobody any more and send away whoever waits; those who run go on."""
         self.draining = True
-        for tickets in self._waiting.values():
-            for ticket in tickets:
-                if not ticket.done():
-                    ticket.set_exception(draining_error())
+        for ticket in self._turns:
+            if not ticket.done():
+                ticket.set_exception(draining_error())
 
     async def until_idle(self) -> None:
         """Return when nothing runs."""
@@ -138,7 +163,7 @@ class Gate:
 
     def _admits(self) -> bool:
         """Whether whoever comes now need not wait."""
-        return not self._waiting and self._has_room()
+        return not self._turns and self._has_room()
 
     def _has_room(self) -> bool:
         return self.running == 0 or (self.running < self.slots and self._has_memory())
@@ -150,15 +175,14 @@ class Gate:
             return
         if self.waiting >= self.queue and (greedy := self._displaceable(caller)) is not None:
             self._displace(greedy)
-        await self._wait(caller)
+        await self._wait(caller, self._timeout_seconds)
 
-    async def _wait(self, caller: str) -> None:
+    async def _wait(self, caller: str, timeout_seconds: float | None) -> None:
         ticket: Ticket = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(caller, deque()).append(ticket)
-        self.waiting += 1
+        self._turns.add(caller, ticket)
         self._look_again()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
                 await ticket
         except TimeoutError:
             self._leave(caller, ticket)
@@ -169,26 +193,23 @@ class Gate:
 
     def _leave(self, caller: str, ticket: Ticket) -> None:
         """Give up a place, or the slot that was handed over in the very moment of leaving."""
-        if ticket in self._waiting.get(caller, ()):
-            self._remove(caller, ticket)
-        elif ticket.done() and not ticket.cancelled() and ticket.exception() is None:
+        if (
+            not self._turns.remove(caller, ticket)
+            and ticket.done()
+            and not ticket.cancelled()
+            and ticket.exception() is None
+        ):
             self._release()
-
-    def _remove(self, caller: str, ticket: Ticket) -> None:
-        self._waiting[caller].remove(ticket)
-        self.waiting -= 1
-        if not self._waiting[caller]:
-            del self._waiting[caller]
 
     def _displaceable(self, caller: str) -> str | None:
         """The caller who holds the most places, if those are more than this caller would hold with one more."""
-        own = len(self._waiting.get(caller, ()))
-        greedy = max(self._waiting, key=lambda name: len(self._waiting[name]), default=caller)
-        return greedy if len(self._waiting.get(greedy, ())) > own + 1 else None
+        greedy = self._turns.greediest(but=PATIENT)
+        if greedy is None or self._turns.held_by(greedy) <= self._turns.held_by(caller) + 1:
+            return None
+        return greedy
 
     def _displace(self, greedy: str) -> None:
-        last = self._waiting[greedy][-1]
-        self._remove(greedy, last)
+        last = self._turns.take_last(greedy)
         if not last.done():
             last.set_exception(self._full_error())
 
@@ -207,20 +228,16 @@ class Gate:
 
     def _admit(self) -> None:
         """Hand free slots to those who wait, a caller after the other."""
-        while self._waiting and self._has_room():
-            caller, tickets = next(iter(self._waiting.items()))
-            ticket = tickets[0]
-            self._remove(caller, ticket)
-            if caller in self._waiting:
-                self._waiting.move_to_end(caller)
-            if not ticket.done():
+        while self._turns and self._has_room():
+            ticket = self._turns.take()
+            if ticket is not None and not ticket.done():
                 self._take()
                 ticket.set_result(None)
         self._look_again()
 
     def _look_again(self) -> None:
         """While someone waits beside a free slot it is memory that is missing, and nobody tells when it is back."""
-        if self._looking is None and self._waiting and self.running < self.slots:
+        if self._looking is None and self._turns and self.running < self.slots:
             self._looking = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._look)
 
     def _look(self) -> None:
