@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from spark_export.shielded import run_to_end
 
 PREFIX = "spark-export-"
 LOCK = "lock"
 """Held while the process lives; the system releases it even when the process is killed."""
+
+
+REQUEST_PREFIX = "request-"
 
 
 @contextmanager
@@ -46,3 +53,27 @@ def _try_lock(lock: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@asynccontextmanager
+async def open_request_folder(spool: Path) -> AsyncIterator[Path]:
+    """A folder for one request, gone at the end with all that is in it."""
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=REQUEST_PREFIX, dir=spool))
+    try:
+        yield folder
+    finally:
+        await run_to_end(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+def put_in_place(making: Path, final: Path) -> None:
+    """Give a stored file its name, for good: the folder is stored as well (fsync(2)).
+
+    Raises:
+        OSError: it cannot be.
+    """
+    making.replace(final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
+from spark_export.shielded import run_to_end
 from spark_export.sources.parameters import Parameter
 from spark_export.sources.selection import Selection
 
@@ -108,10 +109,7 @@ class BlockingCalls:
 
         Goes on to its end even if the waiting task is cancelled once more: what a query holds is always given back.
         """
-        closing = asyncio.create_task(self._close(dispose))
-        _CLOSING.add(closing)
-        closing.add_done_callback(_CLOSING.discard)
-        await asyncio.shield(closing)
+        await run_to_end(self._close(dispose))
 
     async def _close(self, dispose: Callable[[], None]) -> None:
         if self._running is not None:
@@ -128,10 +126,6 @@ class BlockingCalls:
             with suppress(TimeoutError):
                 async with asyncio.timeout(INTERRUPT_AGAIN_SECONDS):
                     await ended.wait()
-
-
-_CLOSING: set[asyncio.Task[None]] = set()
-"""The event loop keeps only weak references to its tasks."""
 
 
 class IteratorSource:
