@@ -4,6 +4,7 @@
     scripts/stress slow       clients that read at 1 kB/s hold little memory
     scripts/stress overload   more requests than fit are refused in order, and health answers
     scripts/stress soak       exports of every kind for ten minutes, and nothing grows
+    scripts/stress kills      a service that is killed again and again loses no job
 
 Exit status 0 when every promise was kept. The same clients test the service in tests/integration/test_survival.py.
 """
@@ -33,6 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
+from kills import run_kills
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.clients import (
@@ -79,6 +81,7 @@ def main() -> None:
         ("slow", run_slow, {"clients": 50, "seconds": 20}),
         ("overload", run_overload, {"requests": 500}),
         ("soak", run_soak, {"exports": 20_000, "seconds": 600}),
+        ("kills", lambda _host, _datasets, **given: run_kills(**given), {"kills": 200, "seed": 1}),
     ):
         command = commands.add_parser(name)
         command.set_defaults(run=run)

@@ -94,6 +94,11 @@ class Keyring:
             raise Unauthorized("send a known key as `Authorization: Bearer …` or `X-API-Key`", field="Authorization")
         return replace(found[0], address=address)
 
+    def named(self, name: str, address: str) -> Caller | None:
+        """The caller of that name; None where it has no key any more."""
+        found = next((caller for caller in self._callers.values() if caller.name == name), None)
+        return None if found is None else replace(found, address=address)
+
 
 class KeyConfig(Strict):
     """`[keys.NAME]`."""

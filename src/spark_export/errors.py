@@ -45,7 +45,7 @@ table, in `api.problems`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -333,13 +333,20 @@ class Interrupted(ExportError):
 
 def error_reasons() -> tuple[str, ...]:
     """The reasons of the whole tree: a closed set."""
-    found: dict[str, None] = {}
+    return tuple(kind.reason for kind in _iter_kinds())
+
+
+def kind_of(reason: str | None) -> type[ExportError]:
+    """The kind of error that has the reason; that of an internal one where none has."""
+    return next((kind for kind in _iter_kinds() if kind.reason == reason), ExportError)
+
+
+def _iter_kinds() -> Iterator[type[ExportError]]:
     queue: list[type[ExportError]] = [ExportError]
     while queue:
         kind = queue.pop(0)
-        found[kind.reason] = None
+        yield kind
         queue.extend(kind.__subclasses__())
-    return tuple(found)
 
 
 def _cut(text: str, characters: int) -> str:

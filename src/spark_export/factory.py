@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import threading
 import time
-import zoneinfo
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +17,15 @@ from spark_export.access import Keyring, load_keyring
 from spark_export.admission.bucket import Rate, RateLimiter
 from spark_export.admission.gate import Gate
 from spark_export.datasets import Threads, make_datasets
-from spark_export.errors import Problems, SettingsError, UnknownDataset
-from spark_export.job import Clocks, Job
+from spark_export.delivery.rules import DeliverRules
+from spark_export.errors import InvalidField, Problems, SettingsError, UnknownDataset
+from spark_export.job import Clocks
+from spark_export.making import WriterFactory, load_pdf_parts
 from spark_export.memory import MemoryBound, trim
 from spark_export.metrics import Metrics
-from spark_export.model import ExportRequest, Format
+from spark_export.model import ExportRequest
 from spark_export.observe import LogObserver, Observer, Observers
+from spark_export.outward.callbacks import Signer
 from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
 from spark_export.settings import Settings, variable_of
@@ -40,15 +39,7 @@ from spark_export.sources.upload.duplex import DuplexTable
 from spark_export.sources.upload.pipe import Pipe
 from spark_export.sources.upload.table import BodyForm, UploadTable
 from spark_export.spool import open_spool
-from spark_export.text import Encoder, Style
 from spark_export.text.encoder import name_some
-from spark_export.text.times import TimeStyle
-from spark_export.writers.base import Writer
-from spark_export.writers.csv import CsvWriter, Dialect
-from spark_export.writers.pdf import Imprint, PdfWriter
-from spark_export.writers.pdf.faces import Face, Fonts, load_face, load_fonts
-from spark_export.writers.pdf.filters import filters_text
-from spark_export.writers.pdf.logo import Logo
 
 TRIM_AFTER_SECONDS = 1.0
 TRIM_EVERY_SECONDS = 10.0
@@ -73,6 +64,8 @@ class Service:
         exporter, gate, metrics, receipts, observer: see their classes.
         engine, readers: for tables made for one request.
         spool: folder for what is on its way, this process's own.
+        deliveries: where files may be delivered.
+        signer: of callbacks; None where none are sent.
     """
 
     settings: Settings
@@ -87,6 +80,20 @@ class Service:
     engine: Engine
     readers: Executor
     spool: Path
+    deliveries: DeliverRules
+    signer: Signer | None
+
+    def check_job(self, request: ExportRequest) -> None:
+        """Refuse a job whose file or receipt would go where it may not.
+
+        Raises:
+            Forbidden: the file may not go there.
+            InvalidField: no callbacks are sent.
+        """
+        if request.deliver is not None:
+            self.deliveries.check(request.deliver.url)
+        if request.callback_url is not None and self.signer is None:
+            raise InvalidField("this service sends no callbacks: CALLBACK_SECRET is not set", field="callback_url")
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name.
@@ -201,6 +208,8 @@ async def open_usable_service(
             timeout_seconds=settings.export_timeout_seconds,
             clocks=clocks,
         )
+        deliveries = problems.instead(DeliverRules(()), lambda: _load_deliveries(settings))
+        signer = problems.instead(None, lambda: _load_signer(settings))
         known = {*datasets, *file.datasets} if file is not None else None
         keyring = problems.instead(None, lambda: load_keyring(settings.api_keys, settings.api_keys_file, known))
         service = Service(
@@ -216,6 +225,8 @@ async def open_usable_service(
             engine=engine,
             readers=readers,
             spool=spool,
+            deliveries=deliveries,
+            signer=signer,
         )
         trimming = asyncio.create_task(_trim_after_work(gate, readers))
         try:
@@ -228,6 +239,24 @@ async def open_usable_service(
 
 def _read_datasets(path: Path | None) -> DatasetsFile:
     return DatasetsFile() if path is None else read_datasets_file(path)
+
+
+def _load_deliveries(settings: Settings) -> DeliverRules:
+    try:
+        return DeliverRules(settings.deliver_allow)
+    except ValueError as error:
+        raise SettingsError(f"{variable_of('deliver_allow')}: {error}") from None
+
+
+def _load_signer(settings: Settings) -> Signer | None:
+    secret = settings.callback_secret
+    name, text = "callback_secret", None if secret is None else secret.get_secret_value()
+    try:
+        if settings.callback_secret_file is not None:
+            name, text = "callback_secret_file", settings.callback_secret_file.read_text(encoding="utf-8").strip()
+        return None if text is None else Signer.from_text(text)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{variable_of(name)}: {error}") from None
 
 
 def _rate_of(settings: Settings) -> Rate | None:
@@ -245,94 +274,3 @@ async def _trim_after_work(gate: Gate, threads: Executor) -> None:
                 await gate.until_idle()
         await asyncio.sleep(TRIM_AFTER_SECONDS)
         await asyncio.get_running_loop().run_in_executor(threads, trim)
-
-
-class PdfParts:
-    """What all PDFs share.
-
-    Args:
-        faces: the operator's, tried after the bundled main one.
-        logo: in the title block.
-        made_at_seconds: the time that each states, since the epoch; the clock's where None.
-    """
-
-    def __init__(self, faces: Sequence[Face], logo: Logo | None, made_at_seconds: int | None) -> None:
-        self._faces = tuple(faces)
-        self._lock = threading.Lock()
-        self._fonts: Fonts | None = None
-        self.logo = logo
-        self.made_at_seconds = made_at_seconds
-
-    def fonts(self) -> Fonts:
-        """The fonts, loaded by the first PDF: 60 ms and 20 MB that a service of CSV alone does not need."""
-        with self._lock:
-            if self._fonts is None:
-                self._fonts = load_fonts(self._faces)
-            return self._fonts
-
-
-def load_pdf_parts(settings: Settings, problems: Problems) -> PdfParts:
-    """The operator's fonts and logo, as far as they can be used."""
-    faces = [problems.instead(None, partial(_load_font, path)) for path in settings.fonts]
-    logo = problems.instead(None, lambda: _load_logo(settings.logo))
-    return PdfParts([face for face in faces if face is not None], logo, settings.source_date_epoch)
-
-
-def _load_font(path: str) -> Face:
-    try:
-        return load_face(path)
-    except ValueError as error:
-        raise SettingsError(f"{variable_of('fonts')}: {error}") from None
-
-
-def _load_logo(path: Path | None) -> Logo | None:
-    if path is None:
-        return None
-    from spark_export.writers.pdf.artwork import load_logo  # 6 MB and 30 ms, which a service without a logo spares
-
-    try:
-        return load_logo(path)
-    except ValueError as error:
-        raise SettingsError(f"{variable_of('logo')}: {error}") from None
-
-
-@dataclass(frozen=True)
-class WriterFactory:
-    """Makes the writer of each export.
-
-    Args:
-        threads: where batches are formatted.
-        clocks: the time of making that a PDF shows.
-        pdf: what PDFs share.
-    """
-
-    threads: Executor
-    clocks: Clocks
-    pdf: PdfParts
-
-    def __call__(self, job: Job, schema: Any) -> Writer:
-        """The writer for the job and the schema of its rows.
-
-        Raises:
-            InvalidField: an option does not fit the columns.
-        """
-        return self._pdf(job, schema) if job.file_format is Format.PDF else self._csv(job, schema)
-
-    def _csv(self, job: Job, schema: Any) -> Writer:
-        request = job.request
-        dialect = Dialect.from_options(request.csv)
-        encoder = Encoder(schema, request.columns, dialect.style(request.timezone), untyped=job.untyped)
-        return CsvWriter(encoder, dialect, self.threads)
-
-    def _pdf(self, job: Job, schema: Any) -> Writer:
-        request = job.request
-        style = Style(TimeStyle(request.timezone, separator=" "))
-        seconds = self.clocks.wall() if self.pdf.made_at_seconds is None else self.pdf.made_at_seconds
-        imprint = Imprint(
-            made_at=dt.datetime.fromtimestamp(seconds, zoneinfo.ZoneInfo(request.timezone)),
-            title=request.dataset or "",
-            filters=filters_text(request),
-            logo=self.pdf.logo,
-        )
-        encoder = Encoder(schema, request.columns, style, untyped=job.untyped)
-        return PdfWriter(encoder, request.pdf, imprint, fonts=self.pdf.fonts, threads=self.threads)

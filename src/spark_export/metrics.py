@@ -125,6 +125,14 @@ class Metrics:
         ):
             Gauge(name, text, registry=self._registry).set_function(read)
 
+    def show_jobs(self, queued: Callable[[], int], running: Callable[[], int], spool_bytes: Callable[[], int]) -> None:
+        """Show the load of jobs too: how many wait and run, and the bytes of their bodies and files."""
+        jobs = Gauge("spark_export_jobs", "Jobs that have not ended, by state.", ["state"], registry=self._registry)
+        jobs.labels("queued").set_function(queued)
+        jobs.labels("running").set_function(running)
+        text = "Bytes of the bodies and files of jobs."
+        Gauge("spark_export_spool_bytes", text, registry=self._registry).set_function(spool_bytes)
+
     def _initialise(self) -> None:
         """Show every series from the first scrape on, so that nothing is missing before the first export."""
         formats = [each.value for each in Format]

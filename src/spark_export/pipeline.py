@@ -75,8 +75,12 @@ class Exporter:
         self._clocks = clocks
 
     @asynccontextmanager
-    async def open(self, job: Job) -> AsyncIterator[Export]:
+    async def open(self, job: Job, *, admitted: bool = False) -> AsyncIterator[Export]:
         """An export, ready to be sent; its body is complete when the block ends without an exception.
+
+        Args:
+            job: what to make.
+            admitted: whether its token was taken before, and whoever opens it holds a slot for it.
 
         Raises:
             ExportError: on entering, where it could not begin; out of `body`, where it broke.
@@ -85,16 +89,17 @@ class Exporter:
         error: BaseException | None = None
         try:
             async with AsyncExitStack() as stack:
-                yield await self._enter(job, progress, stack)
+                yield await self._enter(job, progress, stack, admitted=admitted)
         except BaseException as raised:
             error = raised
             raise
         finally:
             self._observer.finished(self._outcome(job, progress, error))
 
-    async def _enter(self, job: Job, progress: Progress, stack: AsyncExitStack) -> Export:
-        quota = self._take_token(job.caller)
-        await stack.enter_async_context(self._gate.open_slot(job.caller.name))
+    async def _enter(self, job: Job, progress: Progress, stack: AsyncExitStack, *, admitted: bool) -> Export:
+        quota = None if admitted else self.take_token(job.caller)
+        if not admitted:
+            await stack.enter_async_context(self._gate.open_slot(job.caller.name))
         progress.queued_seconds = self._clocks.monotonic() - progress.began
         await stack.enter_async_context(_open_deadline(self._timeout_seconds))
         selection = Selection.from_request(job.request, job.caller.columns.get(job.request.dataset or ""))
@@ -130,7 +135,7 @@ class Exporter:
             ExportError: as of `open`.
         """
         async with AsyncExitStack() as stack:
-            quota = self._take_token(caller)
+            quota = self.take_token(caller)
             await stack.enter_async_context(self._gate.open_slot(caller.name))
             await stack.enter_async_context(_open_deadline(self._timeout_seconds))
             source = await stack.enter_async_context(table().open(selection))
@@ -151,10 +156,23 @@ class Exporter:
         Raises:
             RateLimited, QueueFull, MemoryFull, Draining: as there.
         """
-        _check_quota(self._limiter.look(caller.name, self._clocks.monotonic(), caller.rate))
+        self.check_rate(caller)
         self._gate.check(caller.name)
 
-    def _take_token(self, caller: Caller) -> Quota | None:
+    def check_rate(self, caller: Caller) -> None:
+        """Refuse a caller who has no token; none is taken.
+
+        Raises:
+            RateLimited: it has none.
+        """
+        _check_quota(self._limiter.look(caller.name, self._clocks.monotonic(), caller.rate))
+
+    def take_token(self, caller: Caller) -> Quota | None:
+        """Take one of the caller's tokens; where it stands then, None without a limit.
+
+        Raises:
+            RateLimited: it has none.
+        """
         quota = self._limiter.try_take(caller.name, self._clocks.monotonic(), caller.rate)
         _check_quota(quota)
         return quota

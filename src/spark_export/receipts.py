@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
 
 from spark_export.errors import Unauthorized
 from spark_export.model import Format
@@ -47,11 +46,15 @@ class Receipts:
         found = self._outcomes.get(export_id)
         return None if found is None else found[1]
 
-    def latest(self, caller: str, count: int) -> list[Outcome]:
-        """At most `count` outcomes of the caller's, newest first."""
+    def take(self, export_id: str) -> Outcome | None:
+        """The export's outcome, which is not kept here any longer."""
+        found = self._outcomes.pop(export_id, None)
+        return None if found is None else found[1]
+
+    def iter_of(self, caller: str) -> Iterator[Outcome]:
+        """The caller's outcomes, the one that ended last first."""
         self._forget()
-        own = (outcome for _, outcome in reversed(self._outcomes.values()) if outcome.caller == caller)
-        return list(islice(own, count))
+        return (outcome for _, outcome in reversed(self._outcomes.values()) if outcome.caller == caller)
 
     def _forget(self) -> None:
         """Drop what is too old: the first ones, as they stand in the order of their ends."""

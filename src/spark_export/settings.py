@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     @field_validator("callback_allow", "deliver_allow", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
-        return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value or ()
 
     @field_validator("callback_allow")
     @classmethod
@@ -235,6 +235,12 @@ class Settings(BaseSettings):
         raise ValueError(
             f"HOST {self.host} can be reached from elsewhere: give API_KEYS, or ALLOW_ANONYMOUS=true to serve anyone"
         )
+
+    @model_validator(mode="after")
+    def _secret_is_told_once(self) -> Self:
+        if self.callback_secret is not None and self.callback_secret_file is not None:
+            raise ValueError("give CALLBACK_SECRET or CALLBACK_SECRET_FILE, not both")
+        return self
 
     @property
     def has_keys(self) -> bool:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import httpx
@@ -41,6 +42,21 @@ class Server:
     def export(self, request: object, **options: object) -> httpx.Response:
         """POST /export with a JSON request."""
         return httpx.post(self.url + "/export", json=request, timeout=120, **options)  # type: ignore[arg-type]
+
+    def submit(self, request: object, **headers: str) -> httpx.Response:
+        """POST /export with a JSON request that may be a job; header fields are named with `_` for `-`."""
+        fields = {"Prefer": "respond-async"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.export(request, headers=fields)
+
+    def receipt(self, export_id: str) -> dict[str, Any]:
+        """The receipt, which must be there."""
+        found: dict[str, Any] = self.get(f"/exports/{export_id}").raise_for_status().json()
+        return found
+
+    def until_ended(self, export_id: str, seconds: float = 30) -> dict[str, Any]:
+        """The receipt of a job, once it has ended."""
+        self.until(lambda: self.receipt(export_id)["state"] not in {"queued", "running"}, seconds)
+        return self.receipt(export_id)
 
     def health(self) -> tuple[int, int]:
         """Exports that run and that wait."""
@@ -85,13 +101,15 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts a service with settings; all are stopped at the end."""
+    """Starts a service with settings, on a free port unless one is given; all are stopped at the end."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    def run(**settings: str) -> Server:
-        port = free_port()
+    def run(port: int | None = None, **settings: str) -> Server:
+        port = port or free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_EXPORT_")}
         environment.pop(SOURCE_DATE_EPOCH, None)
+        # Jobs stay where they were: each service has a folder of its own, unless the test names one.
+        settings.setdefault("SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
         environment |= {variable_of(name): value for name, value in settings.items()}
         log = tmp_path_factory.mktemp("server") / "log"
         with log.open("wb") as stderr:

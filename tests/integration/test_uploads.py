@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 import re
 import socket
@@ -47,7 +48,8 @@ def uploads(start: Start, spool: Path) -> Iterator[Server]:
 
 def left_in(spool: Path) -> list[str]:
     """Names of what requests have left in the folder."""
-    return [path.name for path in spool.rglob("*") if path.name != "lock" and path.parent != spool]
+    walked = [each for own in spool.glob("spark-export-*") for each in os.walk(own)]
+    return [name for _, folders, files in walked for name in (*folders, *files) if name != "lock"]
 
 
 def post(server: Server, body: Any, media_type: str, query: Any = None, **fields: str) -> httpx.Response:

@@ -29,16 +29,16 @@ def test_latest_of_a_caller() -> None:
     receipts = Receipts(10, 60.0, lambda: 0.0)
     for number in range(6):
         receipts.finished(outcome(number, "ab"[number % 2]))
-    assert [each.export_id for each in receipts.latest("a", 2)] == ["e4", "e2"]
-    assert [each.export_id for each in receipts.latest("b", 99)] == ["e5", "e3", "e1"]
-    assert receipts.latest("c", 5) == []
+    assert [each.export_id for each in receipts.iter_of("a")][:2] == ["e4", "e2"]
+    assert [each.export_id for each in receipts.iter_of("b")] == ["e5", "e3", "e1"]
+    assert list(receipts.iter_of("c")) == []
 
 
 def test_running_has_none() -> None:
     """Bytes on their way leave no receipt."""
     receipts = Receipts(1, 60.0, lambda: 0.0)
     receipts.wrote(Format.CSV, 5)
-    assert (receipts.get("e0"), receipts.latest("a", 1)) == (None, [])
+    assert (receipts.get("e0"), list(receipts.iter_of("a"))) == (None, [])
 
 
 def test_too_old_is_forgotten() -> None:
@@ -49,7 +49,7 @@ def test_too_old_is_forgotten() -> None:
     now[0] = 50.0
     receipts.finished(outcome(2))
     now[0] = 61.0
-    assert (receipts.get("e1"), [each.export_id for each in receipts.latest("a", 9)]) == (None, ["e2"])
+    assert (receipts.get("e1"), [each.export_id for each in receipts.iter_of("a")]) == (None, ["e2"])
     assert repr(receipts) == "<Receipts 1/10>"
 
 

@@ -9,16 +9,17 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from spark_export import __version__
-from spark_export.api import exports, ops, previews
+from spark_export.api import exports, ops, previews, receipts
 from spark_export.api.callers import Callers
 from spark_export.api.ids import RequestIds
 from spark_export.api.problems import Problem, add_handlers
 from spark_export.api.refusals import Doorkeeper
 from spark_export.factory import Service
+from spark_export.jobs.jobs import Jobs
 
 
-def create_app(service: Service) -> ASGIApp:
-    """The application over a service, which its caller opens and closes.
+def create_app(service: Service, jobs: Jobs) -> ASGIApp:
+    """The application over a service and its jobs, which its caller opens and closes.
 
     The door is before FastAPI: what is refused there costs the less.
     """
@@ -28,14 +29,16 @@ def create_app(service: Service) -> ASGIApp:
         summary="Turns rows into CSV and PDF files, streaming, at any size.",
     )
     app.state.service = service
+    app.state.jobs = jobs
     callers = app.state.callers = Callers(service.keyring)
     app.include_router(exports.router, tags=["exports"])
+    app.include_router(receipts.router, tags=["exports"])
     app.include_router(previews.router, tags=["exports"])
     if service.settings.ops_port is None:
         app.include_router(ops.router, tags=["operations"])
     add_handlers(app)
     _describe_with_problems(app)
-    return RequestIds(Doorkeeper(app, service, callers))
+    return RequestIds(Doorkeeper(app, service, jobs, callers))
 
 
 def create_ops_app(service: Service) -> ASGIApp:

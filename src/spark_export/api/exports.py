@@ -1,9 +1,10 @@
-"""POST and GET /export, the datasets, and the receipts."""
+"""POST and GET /export, and the datasets."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -16,23 +17,24 @@ from spark_export.api.bodies import BODY_KINDS, JSON, check_duplex, coding_of, f
 from spark_export.api.callers import Callers
 from spark_export.api.ids import request_id_of
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
+from spark_export.api.preferences import Preferences
 from spark_export.api.problems import problem_responses
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, choose_coding, choose_format, read_body
 from spark_export.api.streaming import ExportResponse
+from spark_export.api.submission import Submission, answer_under_key, check_no_job
 from spark_export.api.uploads import UploadResponse, answer_duplex
-from spark_export.errors import AdmissionError, InvalidField, RequestError, UnknownExport, UnsupportedMediaType
+from spark_export.errors import AdmissionError, InvalidField, RequestError, SinkError, UnsupportedMediaType
 from spark_export.factory import Service
 from spark_export.job import Job, new_id
+from spark_export.jobs.jobs import Jobs
+from spark_export.logs import log_cause
 from spark_export.model import ExportRequest, Format
-from spark_export.outcome import Outcome
 from spark_export.parsing import check_origin, check_upload, join_request, json_object, parse_request, split_rows
 from spark_export.sources.base import Dataset, Table
 from spark_export.sources.parameters import Parameter
 
 router = APIRouter()
-
-RECEIPTS_SHOWN = 100
 
 FILE = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS_BY_MEDIA_TYPE}
 RESPONSES = {200: {"description": "The file, streamed.", "content": FILE}} | problem_responses(
@@ -70,6 +72,12 @@ class DatasetDetail(DatasetInfo):
 def service_of(request: Request) -> Service:
     """The service behind the application."""
     found: Service = request.app.state.service
+    return found
+
+
+def jobs_of(request: Request) -> Jobs:
+    """The jobs behind the application."""
+    found: Jobs = request.app.state.jobs
     return found
 
 
@@ -189,25 +197,6 @@ async def show_dataset(request: Request, name: Annotated[str, Path(max_length=20
     return DatasetDetail(**_info(dataset), columns=columns)
 
 
-@router.get("/exports", responses=problem_responses(401, 422))
-async def list_receipts(
-    request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = RECEIPTS_SHOWN
-) -> list[Outcome]:
-    """The latest receipts of the caller's exports, newest first."""
-    caller = caller_of(request).name
-    return service_of(request).receipts.latest(caller, limit)
-
-
-@router.get("/exports/{export_id}", responses=problem_responses(401, 404, 422))
-async def show_receipt(request: Request, export_id: Annotated[str, Path(max_length=200)]) -> Outcome:
-    """What came of an export: rows, bytes, SHA-256 and state."""
-    caller = caller_of(request).name
-    outcome = service_of(request).receipts.get(export_id)
-    if outcome is None or outcome.caller != caller:
-        raise UnknownExport("no receipt of that id: it never was, still runs, or is forgotten", field="export_id")
-    return outcome
-
-
 def _info(dataset: Dataset) -> dict[str, Any]:
     return {"name": dataset.name, "description": dataset.description, "parameters": list(dataset.parameters)}
 
@@ -217,7 +206,8 @@ async def _respond(request: Request, answer: Callable[[Caller], Awaitable[Respon
     service, caller = service_of(request), caller_of(request)
     try:
         return await answer(caller)
-    except (RequestError, AdmissionError) as error:
+    except (RequestError, AdmissionError, SinkError) as error:
+        log_cause(error, request_id=request_id_of(request.scope))
         return refuse(service, request.scope, caller.name, error)
     except ClientDisconnect:
         tell_left(service, request.scope, caller.name)
@@ -225,37 +215,53 @@ async def _respond(request: Request, answer: Callable[[Caller], Awaitable[Respon
 
 
 async def _answer_body(request: Request, caller: Caller, link: Link, query: BodyQuery) -> Response:
+    submission = Submission(
+        service_of(request), jobs_of(request), request, caller, Preferences.from_headers(request.headers)
+    )
+    if submission.preferences.key is None:
+        return await _answer_submission(submission, link, query)
+    return await answer_under_key(submission, lambda: _answer_submission(submission, link, query))
+
+
+async def _answer_submission(submission: Submission, link: Link, query: BodyQuery) -> Response:
+    request, service = submission.request, submission.service
     media_type = media_type_of(request)
     if media_type == JSON:
         if link != Link() or query != BodyQuery():
             raise InvalidField("parameters in the query are for a body that is rows; give fields in the JSON",
                                field="query")  # fmt: skip
-        return await _answer_json(request, caller)
+        return await _answer_json(submission)
     if media_type not in BODY_KINDS:
         known = ", ".join([JSON, *BODY_KINDS])
         raise UnsupportedMediaType(f"{media_type!r} is not read; send one of {known}", field="Content-Type")
-    service, export_request = service_of(request), link.request()
+    export_request = link.request()
     check_upload(export_request)
     form = form_of(request, export_request, query.delimiter, query.quote, service.settings.max_upload_bytes)
 
     def make_job(table: Callable[[], Table]) -> Job:
-        return _job(request, caller, export_request, table, untyped=form.kind == "csv")
+        return _job(request, submission.caller, export_request, table, untyped=form.kind == "csv")
 
     make_job(_no_table)  # what the head alone makes impossible is refused before the body is read
     if query.duplex:
         check_duplex(form, export_request)
+        submission.check_stream("duplex")
         return answer_duplex(service, request, form, make_job)
-    return UploadResponse(service, request, caller, form, make_job)
+
+    def answer(body: FilePath) -> Awaitable[Response]:
+        table = service.upload(body, form)
+        return submission.answer(make_job(lambda: table), form, body)
+
+    return UploadResponse(service, request, submission.caller, answer)
 
 
 def _no_table() -> Table:
     raise NotImplementedError
 
 
-async def _answer_json(request: Request, caller: Caller) -> Response:
+async def _answer_json(submission: Submission) -> Response:
+    request, service, caller = submission.request, submission.service, submission.caller
     if coding_of(request) is not None:
         raise UnsupportedMediaType("a JSON body must come without content coding", field="Content-Encoding")
-    service = service_of(request)
     settings = service.settings
     bounds = Bounds(
         settings.max_body_bytes, "MAX_BODY_BYTES", settings.min_client_bytes_per_second, service.gate.check_memory
@@ -263,19 +269,24 @@ async def _answer_json(request: Request, caller: Caller) -> Response:
     rows, rest = split_rows(await read_body(request, bounds))
     export_request = parse_request(rest)
     check_origin(export_request, rows)
-    return _export(request, caller, export_request, rows)
+    job = _dataset_job(service, request, caller, export_request, rows)
+    return await submission.answer(job, None, rows)
 
 
 async def _answer_link(request: Request, caller: Caller, link: Link, dataset: str, params: str | None) -> Response:
-    return _export(request, caller, link.of_dataset(dataset, params), None)
+    service, export_request = service_of(request), link.of_dataset(dataset, params)
+    check_no_job(export_request)
+    job = _dataset_job(service, request, caller, export_request, None)
+    return ExportResponse(service.exporter, job, service.settings.min_client_bytes_per_second)
 
 
-def _export(request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None) -> Response:
-    service = service_of(request)
+def _dataset_job(
+    service: Service, request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None
+) -> Job:
+    """The export of a dataset that the caller may see, or of rows."""
     if export_request.dataset is not None:
         caller.check(export_request.dataset)
-    job = _job(request, caller, export_request, lambda: service.table(export_request, rows))
-    return ExportResponse(service.exporter, job, service.settings.min_client_bytes_per_second)
+    return _job(request, caller, export_request, lambda: service.table(export_request, rows))
 
 
 def _job(

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from spark_export import errors
 from spark_export.admission.bucket import Quota
 from spark_export.api.ids import request_id_of
+from spark_export.outcome import Outcome
 from spark_export.parsing import invalid_fields
 
 LOG = logging.getLogger("spark_export")
@@ -86,19 +87,16 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-def status_of(error: errors.ExportError) -> HTTPStatus:
-    """The status of the error's kind, or of the nearest kind above it that has one."""
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+def status_of(kind: type[errors.ExportError]) -> HTTPStatus:
+    """The status of the kind of error, or of the nearest kind above it that has one."""
+    return next(STATUS[each] for each in kind.__mro__ if each in STATUS)
 
 
 def problem_response(error: errors.ExportError, request_id: str, export_id: str | None = None) -> Response:
     """The error as a response."""
-    status = status_of(error)
     more = error.more if isinstance(error, errors.InvalidField) else ()
-    problem = Problem(
-        type=REGISTERED_TYPES.get(error.slug, TYPE_PREFIX + error.slug),
-        title=error.slug.replace("-", " ").capitalize(),
-        status=status,
+    problem = _problem(
+        type(error),
         detail=error.detail,
         request_id=request_id,
         export_id=export_id,
@@ -106,6 +104,14 @@ def problem_response(error: errors.ExportError, request_id: str, export_id: str 
         errors=[FieldProblem(field=field, detail=detail) for field, detail in more] or None,
     )
     return _respond(problem, _headers(error))
+
+
+def failure_response(outcome: Outcome, request_id: str) -> Response:
+    """What came of an export that failed before its client waited for it in vain, as a response."""
+    detail = outcome.detail or "internal error; the log tells more"
+    kind = errors.kind_of(outcome.reason)
+    problem = _problem(kind, detail=detail, request_id=request_id, export_id=outcome.export_id)
+    return _respond(problem, {"Cache-Control": "no-store"})
 
 
 def quota_headers(quota: Quota | None) -> dict[str, str]:
@@ -116,6 +122,13 @@ def quota_headers(quota: Quota | None) -> dict[str, str]:
         "RateLimit-Policy": f'"default";q={quota.limit};w={quota.window_seconds}',
         "RateLimit": f'"default";r={quota.remaining};t={quota.reset_seconds}',
     }
+
+
+def _problem(kind: type[errors.ExportError], **said: Any) -> Problem:
+    title = kind.slug.replace("-", " ").capitalize()
+    return Problem(
+        type=REGISTERED_TYPES.get(kind.slug, TYPE_PREFIX + kind.slug), title=title, status=status_of(kind), **said
+    )
 
 
 def _headers(error: errors.ExportError) -> dict[str, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from fastapi.responses import Response
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spark_export.api.callers import Callers, address_of
 from spark_export.api.ids import request_id_of
+from spark_export.api.preferences import Preferences
 from spark_export.api.problems import problem_response
 from spark_export.errors import AdmissionError, ExportError, RequestError
 from spark_export.factory import Service
 from spark_export.job import new_id
+from spark_export.jobs.jobs import Jobs
 from spark_export.outcome import Outcome, State
 
 PATH = "/export"
@@ -24,13 +27,14 @@ class Doorkeeper:
 
     Args:
         app: what is behind the door.
-        service: whose admission is asked.
+        service, jobs: whose admission is asked.
         callers: who may come in.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, callers: Callers) -> None:
+    def __init__(self, app: ASGIApp, service: Service, jobs: Jobs, callers: Callers) -> None:
         self._app = app
         self._service = service
+        self._jobs = jobs
         self._callers = callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,7 +46,11 @@ class Doorkeeper:
         try:
             caller = self._callers.caller_of(scope)
             name = caller.name
-            self._service.exporter.check(caller)
+            if Preferences.from_headers(Headers(scope=scope)).is_async and scope["method"] == "POST":
+                self._service.exporter.check_rate(caller)
+                self._jobs.check(name)
+            else:
+                self._service.exporter.check(caller)
         except ExportError as error:
             await refuse(self._service, scope, name, error)(scope, receive, send)
             return

@@ -8,11 +8,10 @@ what fails after it breaks the connection, so that no client takes the file for 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from logging import LogRecord
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Protocol
 
 from fastapi.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -21,17 +20,37 @@ from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response, quota_headers
 from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtocol
 from spark_export.errors import ClientTooSlow, ExportError
+from spark_export.filename import content_disposition, filename_of
 from spark_export.job import Export, Job
+from spark_export.jobs.folder import Writing
 from spark_export.logs import log_cause
 from spark_export.pipeline import Exporter
 from spark_export.writers.base import Chunk
-
-UNSAFE_IN_TOKEN = re.compile(r"[^ !#$&+.^_`{}~0-9A-Za-z()\[\],;=@-]")
 
 
 def drop_broken_exports(record: LogRecord) -> bool:
     """A filter for the server's log: its traceback of a broken export says nothing that the outcome does not."""
     return not (record.exc_info and isinstance(record.exc_info[1], BrokenExport))
+
+
+class Keeping(Protocol):
+    """Keeps the file of an export beside sending it."""
+
+    def open(self) -> AbstractAsyncContextManager[Writing]:
+        """Takes the chunks of the file.
+
+        Raises:
+            SinkError: it cannot be stored.
+        """
+        ...
+
+    async def keep(self, media_type: str) -> None:
+        """Keep the file, now that the export has ended well.
+
+        Raises:
+            SpoolFull: there is no room for that.
+        """
+        ...
 
 
 class ExportResponse(Response):
@@ -42,6 +61,7 @@ class ExportResponse(Response):
         job: what to make.
         least_bytes_per_second: of the client; None for any.
         until_left: takes what the client still sends, and returns when it has left.
+        keeping: keeps the file besides; None for no.
     """
 
     def __init__(
@@ -50,12 +70,14 @@ class ExportResponse(Response):
         job: Job,
         least_bytes_per_second: int | None,
         until_left: Callable[[Receive], Coroutine[Any, Any, None]] | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         super().__init__()
         self._until_left = until_left or until_disconnect
         self._exporter = exporter
         self._job = job
         self._least_bytes_per_second = least_bytes_per_second
+        self._keeping = keeping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop making it when the client leaves."""
@@ -64,19 +86,23 @@ class ExportResponse(Response):
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
         try:
-            async with self._exporter.open(self._job) as export:
-                await send({"type": "http.response.start", "status": 200, "headers": _raw(headers_of(export))})
+            async with self._exporter.open(self._job) as export, self._open_file() as file:
+                await send({"type": "http.response.start", "status": 200, "headers": raw(headers_of(export))})
                 started = True
                 async with open_pace(scope.get(CONNECTION), self._least_bytes_per_second) as hand_over:
                     async for chunk in export.body:
+                        if file is not None:
+                            await file.write(chunk)
                         hand_over(len(chunk))
-                        await send(_body(chunk))
+                        await send(body_of(chunk))
                     # Waits until all but some kilobytes is with the client: what is unread counts against the slot.
-                    await send(_body(b""))
+                    await send(body_of(b""))
+            if self._keeping is not None:
+                await self._keeping.keep(export.media_type)
         except Exception as error:
             if started:
                 log_cause(error, export_id=self._job.export_id, request_id=self._job.request_id)
-                _end_connection(scope.get(CONNECTION), error)
+                end_connection(scope.get(CONNECTION), error)
                 raise BrokenExport(self._job.export_id) from error
             if not isinstance(error, ExportError):
                 raise
@@ -84,7 +110,10 @@ class ExportResponse(Response):
             await problem_response(error, self._job.request_id, self._job.export_id)(scope, receive, send)
             return
         # Only now is it sure that nothing failed, and the receipt is there before the client sees the end.
-        await send(_body(b"", more=False))
+        await send(body_of(b"", more=False))
+
+    def _open_file(self) -> AbstractAsyncContextManager[Writing | None]:
+        return nullcontext() if self._keeping is None else self._keeping.open()
 
 
 async def run_until_left(answer: Coroutine[Any, Any, None], left: Coroutine[Any, Any, None]) -> None:
@@ -102,11 +131,12 @@ async def run_until_left(answer: Coroutine[Any, Any, None], left: Coroutine[Any,
         sending.result()
 
 
-def _body(chunk: Chunk, *, more: bool = True) -> Message:
+def body_of(chunk: Chunk, *, more: bool = True) -> Message:
+    """The message that sends a piece of a body."""
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-def _end_connection(connection: BoundedProtocol | None, error: Exception) -> None:
+def end_connection(connection: BoundedProtocol | None, error: Exception) -> None:
     """See to it that a broken answer does not wait for ever for its client to read what it was already given."""
     if connection is None:
         return
@@ -120,7 +150,7 @@ def headers_of(export: Export) -> dict[str, str]:
     """The response's header fields."""
     headers = {
         "Content-Type": export.media_type,
-        "Content-Disposition": content_disposition(filename_of(export.job)),
+        "Content-Disposition": content_disposition(filename_of(export.job.request, export.job.file_format)),
         "X-Export-Id": export.job.export_id,
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
@@ -134,20 +164,8 @@ def headers_of(export: Export) -> dict[str, str]:
     return headers | quota_headers(export.quota)
 
 
-def filename_of(job: Job) -> str:
-    """The request's file name, or one made of the dataset's, with the format's extension."""
-    name = job.request.filename or job.request.dataset or "export"
-    extension = f".{job.file_format.value}"
-    return name if name.lower().endswith(extension) else name + extension
-
-
-def content_disposition(filename: str) -> str:
-    """An attachment of that name, for old and new clients (RFC 6266 4.3, RFC 8187)."""
-    plain = UNSAFE_IN_TOKEN.sub("_", filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
-
-
-def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """Header fields as ASGI has them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 

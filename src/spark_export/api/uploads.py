@@ -7,10 +7,8 @@ No slot is held meanwhile: a client that sends slowly costs a file, not a turn.
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import aiofiles
@@ -24,17 +22,17 @@ from spark_export.api.ids import request_id_of
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, iter_body
 from spark_export.api.streaming import ExportResponse, until_disconnect
-from spark_export.errors import AdmissionError, RequestError, SourceError, SourceUnavailable
+from spark_export.errors import AdmissionError, RequestError, SinkError, SourceError, SourceUnavailable
 from spark_export.factory import Service
 from spark_export.job import Job
 from spark_export.logs import log_cause
 from spark_export.sources.base import Table
 from spark_export.sources.upload.pipe import Pipe
 from spark_export.sources.upload.table import BodyForm
+from spark_export.spool import open_request_folder
 
 BODY = "body"
 """Name of the file in the folder that a request has of its own."""
-FOLDER_PREFIX = "upload-"
 WRITE_BYTES = 2**20
 """Written at once: each write is a call in a thread."""
 
@@ -46,28 +44,21 @@ class UploadResponse(Response):
         service: makes it.
         request: whose body it is.
         caller: who asks.
-        form: what the body is said to be.
-        make_job: the export of a table.
+        answer: what is answered to the body in a file, which may be taken away.
     """
 
     def __init__(
-        self,
-        service: Service,
-        request: Request,
-        caller: Caller,
-        form: BodyForm,
-        make_job: Callable[[Callable[[], Table]], Job],
+        self, service: Service, request: Request, caller: Caller, answer: Callable[[Path], Awaitable[Response]]
     ) -> None:
         super().__init__()
         self._service = service
         self._request = request
         self._caller = caller
-        self._form = form
-        self._make_job = make_job
+        self._answer_body = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take it in, and answer."""
-        async with _open_folder(self._service.spool) as folder:
+        async with open_request_folder(self._service.spool) as folder:
             answer = await self._answer(scope, folder / BODY)
             await answer(scope, receive, send)
 
@@ -75,16 +66,13 @@ class UploadResponse(Response):
         service = self._service
         try:
             await self._take_in(body)
-        except (RequestError, AdmissionError, SourceError) as error:
+            return await self._answer_body(body)
+        except (RequestError, AdmissionError, SourceError, SinkError) as error:
             log_cause(error, request_id=request_id_of(scope))
             return refuse(service, scope, self._caller.name, error)
         except ClientDisconnect:
             tell_left(service, scope, self._caller.name)
             return Response()
-        table = service.upload(body, self._form)
-        return ExportResponse(
-            service.exporter, self._make_job(lambda: table), service.settings.min_client_bytes_per_second
-        )
 
     async def _take_in(self, body: Path) -> None:
         """Write the request's body to the file.
@@ -151,20 +139,3 @@ async def _write(request: Request, bounds: Bounds, body: Path) -> None:
                 await file.write(bytes(held))
                 held.clear()
         await file.write(bytes(held))
-
-
-@asynccontextmanager
-async def _open_folder(spool: Path) -> AsyncIterator[Path]:
-    """A folder for one request, gone at the end with all that is in it."""
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=FOLDER_PREFIX, dir=spool))
-    try:
-        yield folder
-    finally:
-        removing = asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-        _REMOVING.add(removing)
-        removing.add_done_callback(_REMOVING.discard)
-        await asyncio.shield(removing)
-
-
-_REMOVING: set[asyncio.Task[None]] = set()
-"""The event loop keeps only weak references to its tasks."""

@@ -19,6 +19,7 @@ from spark_export.api.protocol import bounded, drop_invalid_requests
 from spark_export.api.streaming import drop_broken_exports
 from spark_export.commands.process import set_up
 from spark_export.factory import open_service
+from spark_export.jobfactory import open_jobs
 from spark_export.settings import Settings, is_loopback
 
 LOG = logging.getLogger("spark_export")
@@ -48,8 +49,8 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    async with open_service(settings) as service:
-        servers = [_server(settings, create_app(service), settings.host, settings.port)]
+    async with open_service(settings) as service, open_jobs(service) as jobs:
+        servers = [_server(settings, create_app(service, jobs), settings.host, settings.port)]
         LOG.info("spark-export %s serves on http://%s:%d", __version__, settings.host, settings.port)
         if settings.ops_port is not None:
             host = settings.ops_host or settings.host

@@ -1,0 +1,146 @@
+"""Sends the file of a job, or a part of it, so that a broken download can go on where it broke."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import aiofiles
+from fastapi.responses import Response
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from spark_export.api.ids import request_id_of
+from spark_export.api.pace import open_pace
+from spark_export.api.problems import BrokenExport, problem_response
+from spark_export.api.protocol import CONNECTION
+from spark_export.api.ranges import check_match, is_known, range_of
+from spark_export.api.streaming import body_of, end_connection, raw, run_until_left, until_disconnect
+from spark_export.errors import ContentExpired, ExportError
+from spark_export.filename import content_disposition, filename_of
+from spark_export.jobs.record import Record
+from spark_export.logs import log_cause
+
+PIECE_BYTES = 2**20
+"""Read at once: each read is a call in a thread."""
+
+
+class ContentResponse(Response):
+    """The file of a completed job.
+
+    Args:
+        path: of the file.
+        record: of the job.
+        least_bytes_per_second: of the client; None for any.
+        more: header fields beside its own.
+        is_whole: whether it answers a request for no part of it, as a repeated `POST /export` is.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        record: Record,
+        least_bytes_per_second: int | None,
+        more: Mapping[str, str] | None = None,
+        *,
+        is_whole: bool = False,
+    ) -> None:
+        super().__init__()
+        self._path = path
+        self._record = record
+        self._least_bytes_per_second = least_bytes_per_second
+        self._more = dict(more or {})
+        self._is_whole = is_whole
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, or stop when the client leaves."""
+        await run_until_left(self._send(scope, receive, send), until_disconnect(receive))
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = headers_of(self._record) | self._more
+        try:
+            status, part = self._choose(Headers(scope=scope), headers)
+            file = None if status == 304 or scope["method"] == "HEAD" else await self._open()
+        except ExportError as error:
+            response = problem_response(error, request_id_of(scope), self._record.export_id)
+            await response(scope, receive, send)
+            return
+        size = self._record.file_bytes
+        if status == 206:
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+        if status != 304:
+            headers["Content-Length"] = str(len(part))
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": raw(headers)})
+            if file is not None:
+                await self._send_part(file, part, scope, send)
+        finally:
+            if file is not None:
+                await file.close()
+        await send(body_of(b"", more=False))
+
+    def _choose(self, asked: Headers, headers: Mapping[str, str]) -> tuple[int, range]:
+        """The status, and which bytes."""
+        size = self._record.file_bytes
+        if self._is_whole:
+            return 200, range(size)
+        check_match(asked, headers["ETag"])
+        if is_known(asked, headers["ETag"]):
+            return 304, range(0)
+        part = range_of(asked, size, headers["ETag"], headers["Last-Modified"])
+        return (200, range(size)) if part is None else (206, part)
+
+    async def _open(self) -> Any:
+        try:
+            return await aiofiles.open(self._path, "rb", buffering=0)
+        except FileNotFoundError:  # it went after it was found
+            raise ContentExpired("the file is no longer kept; export it again", field="export_id") from None
+
+    async def _send_part(self, file: Any, part: range, scope: Scope, send: Send) -> None:
+        try:
+            async with open_pace(scope.get(CONNECTION), self._least_bytes_per_second) as hand_over:
+                async for piece in _iter_part(file, part):
+                    hand_over(len(piece))
+                    await send(body_of(piece))
+        except Exception as error:
+            log_cause(error, export_id=self._record.export_id, request_id=request_id_of(scope))
+            end_connection(scope.get(CONNECTION), error)
+            raise BrokenExport(self._record.export_id) from error
+
+
+async def _iter_part(file: Any, part: range) -> AsyncIterator[bytes]:
+    """The bytes of the part.
+
+    Raises:
+        EOFError: the file is shorter than it was.
+    """
+    await file.seek(part.start)
+    left = len(part)
+    while left:
+        piece = await file.read(min(left, PIECE_BYTES))
+        if not piece:
+            raise EOFError(f"{left} bytes are missing")
+        left -= len(piece)
+        yield piece
+
+
+def headers_of(record: Record) -> dict[str, str]:
+    """The file's header fields: its digest is its tag (RFC 9110 8.8.3, RFC 9530 3)."""
+    sha256 = (record.outcome.sha256 if record.outcome is not None else None) or ""
+    digest = base64.b64encode(bytes.fromhex(sha256)).decode()
+    order = record.order
+    return {
+        "Content-Type": record.media_type or "application/octet-stream",
+        "Content-Disposition": content_disposition(filename_of(order.request, order.file_format)),
+        "X-Export-Id": record.export_id,
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{sha256}"',
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "Last-Modified": formatdate(int(record.ended_at or 0), usegmt=True),
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+    }

@@ -1,0 +1,204 @@
+"""How an export that is understood is answered: by its file, by a job, or as the same key was answered before."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from spark_export.access import Caller
+from spark_export.api.content import ContentResponse
+from spark_export.api.ids import request_id_of
+from spark_export.api.preferences import Preferences, fingerprint
+from spark_export.api.problems import failure_response, quota_headers
+from spark_export.api.streaming import ExportResponse
+from spark_export.errors import InvalidField
+from spark_export.factory import Service
+from spark_export.job import Job
+from spark_export.jobs.jobs import Jobs
+from spark_export.jobs.receipt import RECEIPTS, Receipt
+from spark_export.jobs.record import JobState, Key, Order, Record
+from spark_export.model import ExportRequest
+from spark_export.sources.upload.table import BodyForm
+
+POLL_SECONDS = 1
+MOST_POLL_SECONDS = 60
+"""When to look at a job again: a queued one the later the more wait before it."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One request to export, as it came.
+
+    Attributes:
+        service, jobs: that answer it.
+        request: of HTTP.
+        caller: who asks.
+        preferences: how it wants its answer.
+    """
+
+    service: Service
+    jobs: Jobs
+    request: Request
+    caller: Caller
+    preferences: Preferences
+
+    def check_stream(self, wanted: str) -> None:
+        """Refuse what takes an export that outlives its connection, where this one cannot.
+
+        Raises:
+            InvalidField: it is asked for.
+        """
+        if self.preferences.is_async:
+            raise InvalidField(f"respond-async does not go with {wanted}", field="Prefer")
+        if self.preferences.key is not None:
+            raise InvalidField(f"a key does not go with {wanted}", field="Idempotency-Key")
+
+    async def answer(self, job: Job, form: BodyForm | None, body: memoryview | Path | None) -> Response:
+        """The answer.
+
+        Args:
+            job: the export.
+            form: what the body is whose rows a file holds.
+            body: JSON text of the rows, or that file.
+
+        Raises:
+            RequestError, AdmissionError, SinkError: there is none.
+        """
+        key = await self._key(job, form, body)
+        if key is not None and (record := await self.jobs.answered(self.caller.name, key)) is not None:
+            return await self._answer_again(record)
+        order = Order(
+            export_id=job.export_id,
+            request_id=job.request_id,
+            caller=self.caller.name,
+            address=self.caller.address,
+            request=job.request,
+            file_format=job.file_format,
+            has_rows=isinstance(body, memoryview),
+            form=form,
+        )
+        if self.preferences.is_async or job.request.is_job:
+            return await self._accept(order, job, body, key)
+        if key is not None:
+            # What is kept is the file as it is: so is what is sent.
+            return self._stream(replace(job, coding=None), order, key)
+        return self._stream(job)
+
+    async def _key(self, job: Job, form: BodyForm | None, body: memoryview | Path | None) -> Key | None:
+        if self.preferences.key is None:
+            return None
+        asked = job.request.model_dump_json(exclude_unset=True)
+        content = await asyncio.to_thread(_digest, body)
+        return Key(self.preferences.key, fingerprint(job.file_format.value, asked, repr(form), content))
+
+    def _stream(self, job: Job, order: Order | None = None, key: Key | None = None) -> Response:
+        keeping = self.jobs.keeping(order, key) if order is not None and key is not None else None
+        least = self.service.settings.min_client_bytes_per_second
+        return ExportResponse(self.service.exporter, job, least, keeping=keeping)
+
+    async def _accept(self, order: Order, job: Job, body: memoryview | Path | None, key: Key | None) -> Response:
+        self.service.check_job(order.request)
+        self.jobs.check(self.caller.name)
+        quota = self.service.exporter.take_token(self.caller)
+        if order.request.dataset is not None:
+            job.table()  # its parameters
+        receipt = await self.jobs.accept(order, body, key)
+        return await self._answer_job(receipt.export_id, quota_headers(quota))
+
+    async def _answer_again(self, record: Record) -> Response:
+        if record.order.is_stream:
+            return self._content(await self.jobs.content(self.caller.name, record.export_id), {})
+        return await self._answer_job(record.export_id, {})
+
+    async def _answer_job(self, export_id: str, headers: dict[str, str]) -> Response:
+        """The job's file, where it is there in time; else where to look for it."""
+        if self.preferences.is_async:
+            headers |= {"Preference-Applied": self.preferences.applied}
+        is_ended = self.preferences.wait_seconds > 0 and await self.jobs.until_ended(
+            export_id, self.preferences.wait_seconds
+        )
+        receipt = await self.jobs.receipt(self.caller.name, export_id)
+        if is_ended and receipt.content is not None:
+            return self._content(await self.jobs.content(self.caller.name, export_id), headers)
+        if is_ended and receipt.state is JobState.FAILED:
+            return failure_response(receipt, request_id_of(self.request.scope))
+        return accepted_response(receipt, headers)
+
+    def _content(self, record: Record, headers: dict[str, str]) -> Response:
+        path = self.jobs.files.file(record.export_id)
+        least = self.service.settings.min_client_bytes_per_second
+        return ContentResponse(path, record, least, headers, is_whole=True)
+
+
+async def answer_under_key(submission: Submission, answer: Callable[[], Awaitable[Response]]) -> Response:
+    """The answer, until whose end no other request has the key.
+
+    Raises:
+        KeyInUse: another one has it.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(submission.jobs.keys.hold(submission.caller.name, submission.preferences.key or ""))
+        response = await answer()
+        return HoldingResponse(response, stack.pop_all())
+
+
+class HoldingResponse(Response):
+    """An answer at whose end something is given back.
+
+    Args:
+        response: the answer.
+        held: given back then.
+    """
+
+    def __init__(self, response: Response, held: ExitStack) -> None:
+        super().__init__()
+        self._response = response
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._held:
+            await self._response(scope, receive, send)
+
+
+def accepted_response(receipt: Receipt, headers: dict[str, str]) -> Response:
+    """202: where to look for what becomes of the job, and when (RFC 9110 15.3.3)."""
+    more = {
+        "Location": f"/exports/{receipt.export_id}",
+        "X-Export-Id": receipt.export_id,
+        "Cache-Control": "no-store",
+        "Retry-After": str(poll_seconds(receipt)),
+    }
+    return Response(RECEIPTS.dump_json(receipt), 202, headers | more, media_type="application/json")
+
+
+def poll_seconds(receipt: Receipt) -> int:
+    """After how many seconds something may have changed."""
+    return min(POLL_SECONDS * (receipt.place or 1), MOST_POLL_SECONDS)
+
+
+def check_no_job(request: ExportRequest) -> None:
+    """Refuse a link that asks for what changes something: GET does not (RFC 9110 9.2.1).
+
+    Raises:
+        InvalidField: it does.
+    """
+    for name in ("callback_url", "deliver"):
+        if getattr(request, name) is not None:
+            raise InvalidField(f"{name} takes a POST", field=name)
+
+
+def _digest(body: memoryview | Path | None) -> bytes:
+    """In a thread."""
+    if isinstance(body, Path):
+        with body.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    return hashlib.sha256(body or b"").digest()

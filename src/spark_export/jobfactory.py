@@ -1,0 +1,155 @@
+"""Joins the jobs of a service; what they are made by is the service's own."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from spark_export.access import Caller
+from spark_export.errors import Forbidden, SettingsError
+from spark_export.factory import Service
+from spark_export.job import Job
+from spark_export.jobs.database import Database
+from spark_export.jobs.folder import DATABASE, JobFiles, open_folder
+from spark_export.jobs.jobs import Jobs
+from spark_export.jobs.keeper import Keeper
+from spark_export.jobs.record import Order
+from spark_export.jobs.register import Register
+from spark_export.jobs.room import Room
+from spark_export.jobs.runner import Runner
+from spark_export.jobs.sinks import Sinks
+from spark_export.jobs.table import SCHEMA
+from spark_export.jobs.teller import Teller
+from spark_export.outward.addresses import AddressPolicy
+from spark_export.settings import variable_of
+from spark_export.sources.base import Table
+from spark_export.spool import open_request_folder
+
+
+@asynccontextmanager
+async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
+    """The jobs of a service, those of its last run with them; leaving the block puts back those that run.
+
+    Raises:
+        SettingsError: their folder cannot be used.
+    """
+    settings = service.settings
+    with ExitStack() as stack:
+        folder = stack.enter_context(open_folder(settings.spool_dir, settings.port))
+        database = _open_database(folder)
+        stack.callback(database.close)
+        register = Register(database, service.clocks.wall)
+        room = Room(settings.spool_max_bytes, lambda: keeper.give_way())  # noqa: PLW0108 - made below, of this
+        files = JobFiles(folder, room)
+        keeper = Keeper(register, files, settings.job_ttl_seconds, settings.receipts_seconds, settings.receipts_kept)
+        runner = Runner(
+            register,
+            files,
+            open_body=lambda order: _open_body(service, files, order),
+            open_sink=Sinks(files).open,
+            make_job=lambda order, body: job_of(service, order, body),
+            exporter=service.exporter,
+            gate=service.gate,
+            receipts=service.receipts,
+            observer=service.observer,
+            ttl_seconds=settings.job_ttl_seconds,
+        )
+        await register.load()
+        await asyncio.to_thread(files.sweep, {*register.live}, {*register.kept})
+        await runner.take_up()
+        teller = Teller(register, service.signer, AddressPolicy(settings.callback_allow))
+        jobs = Jobs(
+            register, files, runner, service.receipts, service.gate, settings.max_jobs, settings.job_ttl_seconds
+        )
+        service.metrics.show_jobs(lambda: jobs.waiting, lambda: jobs.running, lambda: room.used_bytes)
+        async with runner.running(), _running(keeper.run(), teller.run()):
+            yield jobs
+
+
+def _open_database(folder: Path) -> Database:
+    try:
+        return Database(folder / DATABASE, SCHEMA)
+    except sqlite3.Error as error:
+        raise SettingsError(f"{variable_of('spool_dir')}: {folder / DATABASE}: {error}") from None
+
+
+@asynccontextmanager
+async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _open_body(service: Service, files: JobFiles, order: Order) -> AsyncIterator[Path | None]:
+    """The body of an order, in a folder where its reader may write beside it."""
+    if not order.has_body:
+        yield None
+        return
+    async with open_request_folder(service.spool) as folder:
+        body = folder / order.export_id
+        await asyncio.to_thread(os.link, files.body(order.export_id), body)
+        yield body
+
+
+def job_of(service: Service, order: Order, body: Path | None) -> Job:
+    """The export of an order.
+
+    Args:
+        service: makes it.
+        order: what is asked for.
+        body: file of its rows, in a folder of its own.
+
+    Raises:
+        Forbidden: its caller may no longer export that.
+    """
+    caller = _caller_of(service, order)
+    if order.request.dataset is not None:
+        caller.check(order.request.dataset)
+    tables: list[Table] = []
+
+    def table() -> Table:
+        """The same whenever it is asked for: what is read of a body is read once."""
+        if not tables:
+            tables.append(_table_of(service, order, body))
+        return tables[0]
+
+    return Job(
+        export_id=order.export_id,
+        request_id=order.request_id,
+        caller=caller,
+        request=order.request,
+        file_format=order.file_format,
+        table=table,
+        untyped=order.form is not None and order.form.kind == "csv",
+    )
+
+
+def _caller_of(service: Service, order: Order) -> Caller:
+    """Who asked, with the bounds of today."""
+    if service.keyring is None:
+        return Caller(order.caller, order.address)
+    caller = service.keyring.named(order.caller, order.address)
+    if caller is None:
+        raise Forbidden("the key that this was asked for with is gone", field="Authorization")
+    return caller
+
+
+def _table_of(service: Service, order: Order, body: Path | None) -> Table:
+    if body is None:
+        return service.table(order.request, None)
+    if order.form is not None:
+        return service.upload(body, order.form)
+    with body.open("rb") as file:
+        rows = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return service.table(order.request, rows)

@@ -1,0 +1,279 @@
+"""Jobs, as the API sees them: accepted, looked at, removed; and files that are kept of exports that are none."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
+from heapq import nlargest
+from itertools import chain
+from pathlib import Path
+
+from spark_export.admission.gate import Gate, draining_error
+from spark_export.errors import ContentExpired, ContentNotReady, KeyReused, NoContent, QueueFull, UnknownExport
+from spark_export.jobs.folder import JobFiles, Writing
+from spark_export.jobs.keys import FIELD, Keys
+from spark_export.jobs.receipt import Receipt, receipt_of_stream
+from spark_export.jobs.record import Callback, JobState, Key, Order, Record, ended
+from spark_export.jobs.register import Live, Register
+from spark_export.jobs.runner import Runner
+from spark_export.outcome import Outcome
+from spark_export.receipts import Receipts
+from spark_export.shielded import run_to_end
+
+RETRY_SECONDS = 10
+"""After which the queue of jobs may have room again."""
+
+
+class Jobs:
+    """The jobs of one service.
+
+    Args:
+        register, files, runner: of jobs.
+        receipts: of exports that are none.
+        gate: says when the service drains.
+        most_waiting: jobs that may wait, of one caller half.
+        ttl_seconds: how long a file is kept.
+
+    Attributes:
+        keys: of requests that are on their way.
+        files: the bodies and files.
+    """
+
+    def __init__(
+        self,
+        register: Register,
+        files: JobFiles,
+        runner: Runner,
+        receipts: Receipts,
+        gate: Gate,
+        most_waiting: int,
+        ttl_seconds: float,
+    ) -> None:
+        self.keys = Keys()
+        self.files = files
+        self._register = register
+        self._receipts = receipts
+        self._gate = gate
+        self._most_waiting = most_waiting
+        self._ttl_seconds = ttl_seconds
+        self._runner = runner
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._register.turns)
+
+    @property
+    def running(self) -> int:
+        """How many run."""
+        return len(self._register.live) - self.waiting
+
+    def check(self, caller: str) -> None:
+        """Refuse what could not be accepted now.
+
+        Raises:
+            QueueFull: as many wait as may, or of the caller's half of that.
+            Draining: the service is shutting down.
+        """
+        if self._gate.draining:
+            raise draining_error()
+        waiting, own = self.waiting, self._register.turns.held_by(caller)
+        if waiting >= self._most_waiting or own >= self._most_waiting // 2:
+            detail = (
+                f"{waiting} jobs wait already, {own} of them this caller's, who may have half of {self._most_waiting}"
+            )
+            raise QueueFull(detail, retry_after_seconds=RETRY_SECONDS, field="MAX_JOBS")
+
+    async def accept(self, order: Order, body: memoryview | Path | None, key: Key | None) -> Receipt:
+        """Keep the job, so that it is made whatever becomes of this process; its receipt.
+
+        Args:
+            order: what to make.
+            body: JSON text of its rows, or the file of a body that is rows, which is taken over; None without one.
+            key: with which it was asked for.
+
+        Raises:
+            SpoolFull: there is no room for it.
+        """
+        if isinstance(body, Path):
+            await self.files.keep_body(order.export_id, body)
+        elif body is not None:
+            await self.files.keep_rows(order.export_id, body)
+        url = order.request.callback_url
+        record = Record(
+            order,
+            JobState.QUEUED,
+            self._register.now(),
+            callback=None if url is None else Callback(url),
+            key=key,
+        )
+        await run_to_end(self._enlist(record))
+        return self._register.receipt(record)
+
+    async def _enlist(self, record: Record) -> None:
+        try:
+            await self._register.save(record)
+        except BaseException:
+            await self.files.remove_body(record.export_id)
+            raise
+        live = self._register.live[record.export_id] = Live(record)
+        self._runner.enqueue(live)
+
+    async def answered(self, caller: str, key: Key) -> Record | None:
+        """What the caller has asked for with that key before; None where it has not.
+
+        Raises:
+            KeyReused: it was something else.
+        """
+        record = await self._register.find_by_key(caller, key.text)
+        if record is None or record.key is None:
+            return None
+        if record.key.fingerprint != key.fingerprint:
+            raise KeyReused("this key came with another request; take a new one for each", field=FIELD)
+        return record
+
+    async def receipt(self, caller: str, export_id: str) -> Receipt:
+        """The caller's receipt of that id.
+
+        Raises:
+            UnknownExport: it has none.
+        """
+        record = await self._find(caller, export_id)
+        if record is not None:
+            return self._register.receipt(record)
+        outcome = self._receipts.get(export_id)
+        if outcome is None or outcome.caller != caller:
+            raise _unknown()
+        return receipt_of_stream(outcome)
+
+    async def page(self, caller: str, before: tuple[float, str], count: int) -> list[Receipt]:
+        """At most so many of the caller's receipts, newest first, of those that began before that time and id."""
+        jobs = await self._register.page(caller, before, count)
+        streams = (each for each in self._receipts.iter_of(caller) if place_of(each) < before)
+        newest = nlargest(count, chain(jobs, streams), key=place_of)
+        return [each if isinstance(each, Receipt) else receipt_of_stream(each) for each in newest]
+
+    async def until_ended(self, export_id: str, seconds: float) -> bool:
+        """Wait so long for the job's end; whether it has ended."""
+        live = self._register.live.get(export_id)
+        if live is None:
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await live.ended.wait()
+        return live.ended.is_set()
+
+    async def content(self, caller: str, export_id: str) -> Record:
+        """The caller's completed job of that id, whose file is kept.
+
+        Raises:
+            UnknownExport: it has none.
+            NoContent: it has no file here.
+            ContentNotReady: it has not ended.
+            ContentExpired: it is no longer kept.
+        """
+        record = await self._find(caller, export_id)
+        if record is None:
+            await self.receipt(caller, export_id)
+            raise NoContent("the file of this export was streamed, and is not kept", field="export_id")
+        if not record.state.is_final:
+            raise ContentNotReady(f"the export is {record.state.value}; its file comes with its end", field="export_id")
+        if record.state is JobState.EXPIRED or (record.has_file and self._is_over(record)):
+            raise ContentExpired("the file is no longer kept; export it again", field="export_id")
+        if not record.has_file:
+            ended = "delivered elsewhere" if record.state is JobState.COMPLETED else record.state.value
+            raise NoContent(f"the export has no file here: it was {ended}", field="export_id")
+        return record
+
+    async def remove(self, caller: str, export_id: str) -> None:
+        """Cancel the caller's job of that id, or remove it with its file where it has ended.
+
+        Raises:
+            UnknownExport: it has none.
+        """
+        record = await self._find(caller, export_id)
+        live = self._register.live.get(export_id)
+        if live is not None and record is not None:
+            await self._runner.cancel(live)
+        elif record is not None:
+            await self._register.remove(export_id)
+            await self.files.remove_file(export_id)
+        else:
+            await self.receipt(caller, export_id)
+            self._receipts.take(export_id)
+
+    async def _find(self, caller: str, export_id: str) -> Record | None:
+        record = await self._register.find(export_id)
+        if record is not None and record.order.caller != caller:
+            raise _unknown()
+        return record
+
+    def keeping(self, order: Order, key: Key) -> KeptStream:
+        """Keeps the file of an export that is streamed, for whoever comes with the key again."""
+        return KeptStream(order, key, self._register, self.files, self._receipts, self._ttl_seconds)
+
+    def _is_over(self, record: Record) -> bool:
+        return record.expires_at is not None and record.expires_at <= self._register.now()
+
+
+class KeptStream:
+    """Keeps the file of one export beside its being streamed.
+
+    Args:
+        order: that it is made by.
+        key: for whoever comes with it again.
+        register, files, receipts: where it is kept, and what came of it.
+        ttl_seconds: how long.
+    """
+
+    def __init__(
+        self, order: Order, key: Key, register: Register, files: JobFiles, receipts: Receipts, ttl_seconds: float
+    ) -> None:
+        self._order = replace(order, is_stream=True)
+        self._key = key
+        self._register = register
+        self._files = files
+        self._receipts = receipts
+        self._ttl_seconds = ttl_seconds
+
+    def open(self) -> AbstractAsyncContextManager[Writing]:
+        """Takes the chunks of the file.
+
+        Raises:
+            SinkError: it cannot be stored.
+        """
+        return self._files.open_file(self._order.export_id)
+
+    async def keep(self, media_type: str) -> None:
+        """Keep the file, now that the export has ended well.
+
+        Raises:
+            SpoolFull: there is no room for that.
+        """
+        outcome = self._receipts.take(self._order.export_id)
+        if outcome is None:
+            return
+        record = Record(
+            self._order,
+            JobState.RUNNING,
+            accepted_at=outcome.started_at,
+            began_at=outcome.started_at + outcome.queued_seconds,
+            runs=1,
+            media_type=media_type,
+            key=self._key,
+        )
+        try:
+            await run_to_end(self._register.end(ended(record, outcome, self._register.now(), self._ttl_seconds)))
+        except BaseException:
+            await self._files.remove_file(self._order.export_id)
+            raise
+
+
+def place_of(receipt: Outcome) -> tuple[float, str]:
+    """Where a receipt stands among the others: by its time, and by its id where that is the same."""
+    return receipt.started_at, receipt.export_id
+
+
+def _unknown() -> UnknownExport:
+    return UnknownExport("no receipt of that id: it never was, still runs, or is forgotten", field="export_id")

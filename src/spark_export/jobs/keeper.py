@@ -1,0 +1,61 @@
+"""What is kept no longer: files whose time is over or that give way to new ones, and the receipts of old jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from spark_export.errors import ExportError
+from spark_export.jobs.folder import JobFiles
+from spark_export.jobs.register import Register
+
+LOOK_EVERY_SECONDS = 10.0
+LOOKS_A_LIFE = 4
+"""Of a file: one with a short life does not stay for long beyond it."""
+
+
+class Keeper:
+    """Has files and receipts go.
+
+    Args:
+        register, files: of jobs.
+        ttl_seconds: how long a file is kept.
+        receipts_seconds: how long the receipt is kept after that.
+        receipts_kept: at most so many receipts of jobs that have no file.
+    """
+
+    def __init__(
+        self, register: Register, files: JobFiles, ttl_seconds: float, receipts_seconds: float, receipts_kept: int
+    ) -> None:
+        self._register = register
+        self._files = files
+        self._every_seconds = min(LOOK_EVERY_SECONDS, ttl_seconds / LOOKS_A_LIFE)
+        self._forget_after_seconds = ttl_seconds + receipts_seconds
+        self._receipts_kept = receipts_kept
+
+    async def run(self) -> None:
+        """Look again and again."""
+        while True:
+            with suppress(ExportError):  # the disk is full: what there is may be removed all the same, next time
+                await self.look()
+            await asyncio.sleep(self._every_seconds)
+
+    async def look(self) -> None:
+        """Have go what is over."""
+        await self.expire(await self._register.expired())
+        await self._register.forget(self._register.now() - self._forget_after_seconds, self._receipts_kept)
+
+    async def give_way(self) -> bool:
+        """Have the oldest finished file go; whether there was one."""
+        oldest = next(iter(self._register.kept), None)
+        if oldest is None:
+            return False
+        await self.expire([oldest])
+        return True
+
+    async def expire(self, export_ids: list[str]) -> None:
+        """Say that they are no longer kept, and then remove them."""
+        if export_ids:
+            await self._register.expire(export_ids)
+        for export_id in export_ids:
+            await self._files.remove_file(export_id)

@@ -1,0 +1,74 @@
+"""Where a job's file goes: into the folder of jobs, to a bucket while it is made, or to a URL once it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from spark_export.delivery.bucket import open_upload
+from spark_export.delivery.put import put_file
+from spark_export.filename import content_disposition, filename_of
+from spark_export.job import Export
+from spark_export.jobs.folder import JobFiles
+from spark_export.jobs.record import Order
+from spark_export.jobs.runner import Sink
+from spark_export.writers.base import Chunk
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Opens the sink of each order.
+
+    Args:
+        files: of jobs.
+    """
+
+    files: JobFiles
+
+    def open(self, order: Order, export: Export) -> AbstractAsyncContextManager[Sink]:
+        """Takes the file's chunks; the file is there when the block ends well, else nothing of it.
+
+        Raises:
+            SinkError: it cannot be stored or delivered.
+        """
+        deliver = order.request.deliver
+        if deliver is None:
+            return self.files.open_file(order.export_id)
+        if deliver.url.startswith("s3:"):
+            return _open_bucket(deliver.url, order, export)
+        return self._open_url(deliver.url, order, export)
+
+    @asynccontextmanager
+    async def _open_url(self, url: str, order: Order, export: Export) -> AsyncIterator[Sink]:
+        """A presigned PUT takes a body of a length that is known (S3 refuses any other), so the file is made first."""
+        try:
+            async with self.files.open_file(order.export_id) as file:
+                sink = _Passing(file)
+                yield sink
+            progress, path = export.progress, self.files.file(order.export_id)
+            delivered = await put_file(url, path, progress.bytes, export.media_type, progress.digest.hexdigest())
+            sink.object_tag = delivered.etag
+        finally:
+            await self.files.remove_file(order.export_id)
+
+
+@asynccontextmanager
+async def _open_bucket(url: str, order: Order, export: Export) -> AsyncIterator[Sink]:
+    disposition = content_disposition(filename_of(order.request, order.file_format))
+    async with open_upload(url, export.media_type, disposition) as upload:
+        sink = _Passing(upload)
+        yield sink
+        sink.object_tag = (await upload.finish()).etag
+
+
+class _Passing:
+    """A sink that passes on, and comes to know its object."""
+
+    def __init__(self, taker: Any) -> None:
+        self._taker = taker
+        self.object_tag: str | None = None
+
+    async def write(self, chunk: Chunk) -> None:
+        await self._taker.write(chunk)

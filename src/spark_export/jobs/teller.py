@@ -1,0 +1,98 @@
+"""Tells callers that their jobs have ended: once, or until they have heard it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from spark_export.errors import ExportError
+from spark_export.jobs.receipt import RECEIPTS
+from spark_export.jobs.record import Attempt, Callback, Record
+from spark_export.jobs.register import Register
+from spark_export.logs import log_cause
+from spark_export.outward.addresses import AddressPolicy, OutwardFailed
+from spark_export.outward.callbacks import CallbackFailed, Signer, delay_seconds, send
+from spark_export.outward.http import Outward, open_outward
+
+LOG = logging.getLogger("spark_export")
+
+TOGETHER = 16
+"""Callers that are told at once: one that does not answer holds up no other for long."""
+LOOK_EVERY_SECONDS = 0.5
+
+
+class Teller:
+    """Sends what is due.
+
+    Args:
+        register: of jobs.
+        signer: of callbacks; None where the service has no secret, and none is sent.
+        policy: where they may go.
+    """
+
+    def __init__(self, register: Register, signer: Signer | None, policy: AddressPolicy) -> None:
+        self._register = register
+        self._signer = signer
+        self._policy = policy
+        self._telling: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Look again and again."""
+        if self._signer is None:
+            return
+        async with open_outward(self._policy) as outward:
+            try:
+                while True:
+                    with suppress(ExportError):  # the disk is full, for the time being
+                        await self._look(outward, self._signer)
+                    await asyncio.sleep(LOOK_EVERY_SECONDS)
+            finally:
+                for task in self._telling.values():
+                    task.cancel()
+                await asyncio.gather(*self._telling.values(), return_exceptions=True)
+
+    async def _look(self, outward: Outward, signer: Signer) -> None:
+        for record in await self._register.due_callbacks(2 * TOGETHER):
+            if record.export_id not in self._telling and len(self._telling) < TOGETHER:
+                task = asyncio.create_task(self._tell(outward, signer, record))
+                self._telling[record.export_id] = task
+                task.add_done_callback(partial(self._forget, record.export_id))
+
+    def _forget(self, export_id: str, _: asyncio.Task[None]) -> None:
+        del self._telling[export_id]
+
+    async def _tell(self, outward: Outward, signer: Signer, record: Record) -> None:
+        callback = record.callback
+        if callback is None:
+            return
+        now = self._register.now()
+        body = RECEIPTS.dump_json(self._register.receipt(record))
+        is_final = False
+        try:
+            attempt = Attempt(now, await send(outward, signer, callback.url, record.export_id, now, body))
+        except CallbackFailed as error:
+            attempt, is_final = Attempt(now, error.status, error.detail), error.final
+        except OutwardFailed as error:
+            attempt = Attempt(now, None, error.detail)
+        told = _after(callback, attempt, self._register.now(), is_final=is_final)
+        extra = {"action": "callback", "export_id": record.export_id, "caller": record.order.caller}
+        LOG.info("callback %s: %s", told.state, attempt.detail or attempt.status, extra=extra)
+        try:
+            await self._register.told(record.export_id, told)
+        except ExportError as error:  # it is told once more: better than never
+            log_cause(error, export_id=record.export_id)
+
+
+def _after(callback: Callback, attempt: Attempt, now: float, *, is_final: bool) -> Callback:
+    """What has come of telling the caller after one more attempt."""
+    attempts = (*callback.attempts, attempt)
+    if attempt.detail is None:
+        return replace(callback, state="delivered", attempts=attempts, next_at=None)
+    delay = None if is_final else delay_seconds(len(attempts), random.random())  # noqa: S311 - no secret
+    if delay is None:
+        return replace(callback, state="failed", attempts=attempts, next_at=None)
+    return replace(callback, attempts=attempts, next_at=now + delay)

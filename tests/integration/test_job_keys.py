@@ -1,0 +1,139 @@
+"""Idempotency-Key: a request that comes again is answered as the first one was, and nothing is made twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.conftest import Server, Start
+from tests.integration.test_jobs import ENDLESS, TRADES, content, remove
+
+KEY = {"Idempotency-Key": '"7f0f-1"'}
+
+
+@pytest.fixture
+def server(start: Start, data: Path) -> Server:
+    """A service that has seen no key."""
+    return start(DATASETS=str(data / "datasets.toml"))
+
+
+def post(server: Server, request: object = TRADES, **headers: str) -> httpx.Response:
+    """POST /export under the key."""
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return server.export(request, headers=KEY | fields)
+
+
+def test_a_job_is_made_once(server: Server) -> None:
+    """The same request under the same key has the same job, while it runs and afterwards."""
+    first = post(server, Prefer="respond-async")
+    again = post(server, Prefer="respond-async")
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.headers["Location"] == first.headers["Location"]
+    server.until_ended(first.headers["X-Export-Id"])
+    late = post(server, Prefer="respond-async, wait=10")
+    assert (late.status_code, late.headers["X-Export-Id"]) == (200, first.headers["X-Export-Id"])
+    assert len(server.get("/exports").json()) == 1
+
+
+def test_a_stream_is_made_once(server: Server) -> None:
+    """A streamed file that has come to its end is sent again as it was, under its id, and can be fetched."""
+    first, again = post(server), post(server, Accept_Encoding="gzip")
+    assert first.content == again.content == server.export(TRADES).content
+    assert first.headers["X-Export-Id"] == again.headers["X-Export-Id"]
+    assert first.headers["Content-Disposition"] == again.headers["Content-Disposition"]
+    assert content(server, first.headers["X-Export-Id"]).content == first.content
+    assert server.metric('export_requests_total{format="csv",outcome="completed"}') == 2
+
+
+def test_a_body_of_rows(server: Server) -> None:
+    """The body counts as payload, byte for byte."""
+    fields = KEY | {"Content-Type": "application/x-ndjson"}
+    answers = [
+        httpx.post(f"{server.url}/export", content=body, headers=fields, params=query)
+        for body, query in ((b'{"a": 1}', {}), (b'{"a": 1}', {}), (b'{"a": 2}', {}), (b'{"a": 1}', {"format": "pdf"}))
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 422, 422]
+    assert answers[0].headers["X-Export-Id"] == answers[1].headers["X-Export-Id"]
+
+
+def test_another_payload(server: Server) -> None:
+    """The key with another request is refused, and what it first came with stays."""
+    first = post(server)
+    other = post(server, TRADES | {"limit": 1})
+    assert (other.status_code, other.json()["type"]) == (422, "urn:spark-export:problem:idempotency-key-reused")
+    assert other.json()["field"] == "Idempotency-Key"
+    assert post(server).headers["X-Export-Id"] == first.headers["X-Export-Id"]
+
+
+@pytest.mark.parametrize("prefer", ["respond-async, wait=60", "return=minimal"])
+def test_while_it_is_being_answered(server: Server, prefer: str) -> None:
+    """A second request is refused until the first one is answered; the key is free when its client has left."""
+    left = threading.Event()
+
+    def ask() -> None:
+        with httpx.stream(
+            "POST", f"{server.url}/export", json=ENDLESS, headers=KEY | {"Prefer": prefer}, timeout=60
+        ) as answer:
+            for _ in answer.iter_bytes():
+                if left.is_set():
+                    return
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    server.until(lambda: server.health()[0] == 1)
+    second = post(server, ENDLESS, Prefer=prefer)
+    assert (second.status_code, second.json()["type"]) == (409, "urn:spark-export:problem:idempotency-key-in-use")
+    left.set()
+    for each in server.get("/exports").json():
+        if each["state"] == "running":
+            assert remove(server, each["export_id"]) == 204
+    asking.join(timeout=30)
+    server.until(lambda: post(server).status_code in {200, 422})
+
+
+def test_what_failed_may_be_asked_again(server: Server) -> None:
+    """A stream that failed is no answer: the key is free."""
+    assert post(server, {"dataset": "early"}).status_code == 500
+    assert post(server, {"dataset": "trades", "columns": ["x"]}).status_code == 422
+    assert post(server).status_code == 200
+
+
+def test_a_file_that_is_gone(server: Server) -> None:
+    """When the file is removed the key is free, and the export is made anew."""
+    first = post(server)
+    assert remove(server, first.headers["X-Export-Id"]) == 204
+    again = post(server)
+    assert (again.content, again.headers["X-Export-Id"] != first.headers["X-Export-Id"]) == (first.content, True)
+
+
+def test_keys_are_a_callers_own(start: Start) -> None:
+    """Another caller's key of the same text is another key."""
+    server = start(API_KEYS="a=one,b=two")
+    ids = set()
+    for key in ("one", "two", "one"):
+        fields = KEY | {"Authorization": f"Bearer {key}"}
+        ids.add(httpx.post(f"{server.url}/export", json=TRADES, headers=fields).headers["X-Export-Id"])
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256])
+def test_no_key(server: Server, key: str) -> None:
+    """What is no key is refused, not ignored."""
+    answer = server.export(TRADES, headers={"Idempotency-Key": key})
+    assert (answer.status_code, answer.json()["field"]) == (422, "Idempotency-Key")
+
+
+def test_keys_outlast_the_process(start: Start, tmp_path: Path) -> None:
+    """After a kill and a start the key has its answer still."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    first = post(server)
+    server.process.kill()
+    server.process.wait()
+    port = int(server.url.rpartition(":")[2])
+    again = post(start(port, SPOOL_DIR=str(tmp_path)))
+    assert (again.headers["X-Export-Id"], again.content) == (first.headers["X-Export-Id"], first.content)
+    assert json.loads(again.request.content) == TRADES
