@@ -24,8 +24,8 @@ from spark_export.filename import content_disposition, filename_of
 from spark_export.jobs.record import Record
 from spark_export.logs import log_cause
 
-PIECE_BYTES = 2**20
-"""Read at once: each read is a call in a thread."""
+PIECE_BYTES = 2**18
+"""Read at once. Twenty ranges of 1 GB take 2.2 s and 6 MiB with it, with 1 MiB 2.4 s and 50 MiB."""
 
 
 class ContentResponse(Response):

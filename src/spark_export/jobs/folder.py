@@ -145,13 +145,12 @@ class JobFiles:
         part, writing = path.with_name(path.name + PART), None
         try:
             with _told_as_sink_error():
-                file = await aiofiles.open(part, "wb", buffering=0)
+                writing = Writing(await aiofiles.open(part, "wb", buffering=0), self.room)
             try:
-                writing = Writing(file, self.room)
                 yield writing
                 await writing.store()
             finally:
-                await run_to_end(file.close())
+                await run_to_end(writing.close())
             with _told_as_sink_error():
                 await asyncio.to_thread(put_in_place, part, path)
         except BaseException:
@@ -162,7 +161,10 @@ class JobFiles:
 
 
 class Writing:
-    """A file that is being written.
+    """A file that is being written: a chunk is on its way while the next one is made.
+
+    Waiting for each would make a million rows as PDF take 1.2 times as long as sending them: the thread that writes
+    waits for the interpreter while kernels hold it.
 
     Args:
         file: of aiofiles, without a buffer.
@@ -178,27 +180,27 @@ class Writing:
     def __init__(self, file: Any, room: Room) -> None:
         self._file = file
         self._room = room
+        self._writing: asyncio.Future[None] | None = None
         self._storing: asyncio.Future[None] | None = None
         self._unstored_bytes = 0
         self.size_bytes = 0
 
     async def write(self, chunk: Chunk) -> None:
-        """Write the whole chunk.
+        """Write the whole chunk, once the one before is written.
 
         Raises:
-            SpoolFull: there is no room for it.
-            SinkError: it cannot be written.
+            SpoolFull: there is no room for it, or was none for the one before.
+            SinkError: that one could not be written.
         """
-        left = memoryview(chunk).cast("B")
-        await self._room.take(len(left))
-        self.size_bytes += len(left)
+        data = memoryview(chunk).cast("B")
+        await self._room.take(len(data))
+        self.size_bytes += len(data)
         with _told_as_sink_error():
-            while left:
-                written = await self._file.write(left)
-                self._unstored_bytes += written
-                left = left[written:]
+            await _until(self._writing)
             if self._unstored_bytes >= STORE_EVERY_BYTES:
                 await self._begin_storing()
+        self._unstored_bytes += len(data)
+        self._writing = asyncio.ensure_future(self._write(data))
 
     async def store(self) -> None:
         """Have all that is written outlast a loss of power.
@@ -207,18 +209,30 @@ class Writing:
             SpoolFull, SinkError: it cannot be stored.
         """
         with _told_as_sink_error():
+            await _until(self._writing)
             await self._begin_storing()
-            await self.until_stored()
+            await _until(self._storing)
 
-    async def until_stored(self) -> None:
-        """Wait for what was begun."""
-        if self._storing is not None:
-            await self._storing
+    async def close(self) -> None:
+        """Close the file, once nothing is done with it any more."""
+        pending = [each for each in (self._writing, self._storing) if each is not None]
+        await asyncio.gather(*pending, return_exceptions=True)
+        await self._file.close()
+
+    async def _write(self, data: memoryview) -> None:
+        while data:
+            data = data[await self._file.write(data) :]
 
     async def _begin_storing(self) -> None:
-        await self.until_stored()
+        await _until(self._storing)
         self._unstored_bytes = 0
         self._storing = asyncio.get_running_loop().run_in_executor(None, os.fsync, self._file.fileno())
+
+
+async def _until(done: asyncio.Future[None] | None) -> None:
+    """Wait for what was begun, which goes on though whoever waits is cancelled."""
+    if done is not None:
+        await asyncio.shield(done)
 
 
 def _store_and_move(body: Path, to: Path) -> None:
