@@ -44,9 +44,28 @@ def _serve(parsed: Arguments) -> int:
 
 
 def _export(parsed: Arguments) -> int:
+    if parsed.url is not None:
+        return _export_by_service(parsed)
+    if flags := parsed.of_service:
+        raise WrongUsage(f"{', '.join(flags)} goes with --url")
     from spark_export.commands.export import export
 
     return export(parsed, load_settings(**parsed.settings))
+
+
+def _export_by_service(parsed: Arguments) -> int:
+    if parsed.settings:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in parsed.settings)
+        raise WrongUsage(f"{flags}: the service has settings of its own, which --url leaves to it")
+    from spark_export.commands.remote import export_by_service
+
+    return export_by_service(parsed)
+
+
+def _verify(parsed: Arguments) -> int:
+    from spark_export.commands.verify import verify
+
+    return verify(parsed)
 
 
 def _check(parsed: Arguments) -> int:
@@ -65,6 +84,7 @@ def _print_config(parsed: Arguments) -> int:
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "serve": _serve,
     "export": _export,
+    "verify": _verify,
     "check": _check,
     "print-config": _print_config,
 }

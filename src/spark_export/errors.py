@@ -20,7 +20,7 @@
     │   ├── RowLimitExceeded         over MAX_ROWS, or over the key's own cap
     │   ├── Unencodable              the requested encoding cannot hold a character of the rows
     │   ├── Unauthorized             no known API key
-    │   └── Forbidden                the key may not export that dataset
+    │   └── Forbidden                the key may not export that dataset, or the file not go there
     ├── AdmissionError               retry later; `retry_after_seconds` says when
     │   ├── RateLimited              the caller's token bucket is empty
     │   ├── QueueFull                MAX_QUEUE exports wait already
@@ -214,7 +214,7 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """The key may not export that dataset."""
+    """The key may not export that dataset, or the file not go where DELIVER_ALLOW does not say."""
 
     slug = "forbidden"
 

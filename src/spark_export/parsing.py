@@ -94,6 +94,17 @@ def check_upload(request: ExportRequest) -> None:
             raise InvalidField(f"the body is the rows; give no {name}", field=name)
 
 
+def check_no_job(request: ExportRequest) -> None:
+    """Refuse a request for what only a job does, where none is made: GET changes nothing (RFC 9110 9.2.1).
+
+    Raises:
+        InvalidField: it is one.
+    """
+    for name in ("callback_url", "deliver"):
+        if getattr(request, name) is not None:
+            raise InvalidField(f"{name} takes a POST /export to a service", field=name)
+
+
 def json_object(name: str, text: str | bytes | None) -> dict[str, Any]:
     """The JSON object that a part of the request holds; empty where it was not sent.
 

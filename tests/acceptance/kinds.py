@@ -28,7 +28,7 @@ import yaml
 
 from spark_export.api.previews import Preview
 from spark_export.api.problems import Problem
-from spark_export.outcome import Outcome
+from spark_export.jobs.receipt import Receipt
 from spark_export.settings import PREFIX, Settings, load_settings
 from spark_export.sources.catalog import read_datasets_file
 from tests.acceptance.documents import ROOT, Block, block_of
@@ -140,10 +140,16 @@ def exports(block: Block, desk: Desk) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def is_a_job(block: Block, desk: Desk) -> None:
+    """It is a request that a service which may do so would accept as a job."""
+    answer = desk.server.export(json.loads(block.text))
+    assert (answer.status_code, answer.json()["field"]) == (403, "deliver.url"), answer.text
+
+
 def is_an_answer(block: Block, _desk: Desk) -> None:
     """It is a receipt, a problem or a preview: each field is one of theirs."""
     fields = json.loads(block.text).keys()
-    known = (Outcome.__dataclass_fields__, Problem.model_fields, Preview.model_fields)
+    known = (Receipt.__dataclass_fields__, Problem.model_fields, Preview.model_fields)
     assert any(fields <= each.keys() for each in known)
 
 
@@ -248,6 +254,7 @@ KINDS: dict[str, Check] = {
     "javascript browser": runs_in_a_page,
     "json": exports,
     "json answer": is_an_answer,
+    "json job": is_a_job,  # to a bucket that is not here
     "toml datasets": serves_datasets,
     "toml elsewhere": names_datasets,
     "toml keys": serves_keys,

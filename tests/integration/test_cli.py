@@ -366,12 +366,12 @@ def test_print_config_hides_secrets(data: Path) -> None:
     assert b"abab" not in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "export", "check", "print-config"])
+@pytest.mark.parametrize("command", ["serve", "export", "verify", "check", "print-config"])
 def test_help_is_there_at_once(data: Path, command: str) -> None:
     """Each command describes itself, and nothing that exports is loaded for it."""
     script = (
         "import sys\nfrom spark_export.cli import main\n"
-        "try: main()\nfinally: print({'pyarrow', 'duckdb', 'fastapi', 'uvicorn', 'numpy'} & set(sys.modules))"
+        "try: main()\nfinally: print({'pyarrow', 'duckdb', 'fastapi', 'uvicorn', 'numpy', 'httpx'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, command, "--help"], env=environment_of(data), capture_output=True, timeout=60

@@ -68,7 +68,7 @@ def test_a_file_that_does_not_fit(cramped: Server) -> None:
 
 
 def test_a_stream_that_is_to_be_kept(cramped: Server) -> None:
-    """A stream under a key whose file does not fit breaks, since what it promises cannot be; without a key it does not."""
+    """A stream under a key whose file does not fit breaks, for it promises too much; without a key it does not."""
     with pytest.raises(httpx.RemoteProtocolError):
         cramped.export(LARGE, headers={"Idempotency-Key": "large"})
     assert cramped.export(LARGE).status_code == 200

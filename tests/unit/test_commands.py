@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spark_export.client import ClientError, Refused
 from spark_export.commands.arguments import Arguments, WrongUsage, condition, make_parser, parameter
-from spark_export.commands.asking import format_of, read_asked
+from spark_export.commands.asking import Asked, format_of, read_asked
 from spark_export.commands.config import config_lines
-from spark_export.commands.export import message
-from spark_export.commands.progress import line
+from spark_export.commands.connecting import client_message
+from spark_export.commands.progress import line, loaded_line, queued_line
+from spark_export.commands.telling import message
 from spark_export.errors import BodyTooLarge, ExportError, InvalidField
 from spark_export.job import Progress
 from spark_export.model import ExportRequest, Format
@@ -109,6 +112,58 @@ def test_a_long_request(tmp_path: Path) -> None:
 def test_message(error: ExportError, text: str) -> None:
     """One line that names every field once, whatever a name holds."""
     assert message(error) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ClientError("no answer\nforged"), "no answer\\x0aforged"),
+        (Refused(502, {}), "the service answers with status 502"),
+        (Refused(422, {"detail": "no column 'x'", "field": "columns[0]"}), "columns[0]: no column 'x'"),
+        (
+            Refused(
+                422,
+                {"detail": "1", "field": "a", "errors": [{"field": "a", "detail": "1"}, {"field": "b", "detail": "2"}]},
+            ),
+            "a: 1; b: 2",
+        ),
+    ],
+)
+def test_client_message(error: ClientError, text: str) -> None:
+    """What a service refuses reads as what is refused here."""
+    assert client_message(error) == text
+
+
+@pytest.mark.parametrize("rows", [None, b'[{"id":18446744073709551616,"x":1.10}]'])
+def test_a_request_as_a_body(rows: bytes | None) -> None:
+    """What goes to a service says what was asked for and no more; rows go as they came, the format is decided."""
+    text = (
+        '{"dataset": "a", "columns": ["x"], "where": [{"column": "y", "op": "in", "value": [1]}], "csv": {"bom": true}}'
+    )
+    request = ExportRequest.model_validate_json(text)
+    body = Asked(request, None if rows is None else memoryview(rows), Format.PDF, None).body
+    asked = json.loads(text) | {"columns": [{"name": "x"}], "format": "pdf"}
+    assert json.loads(body) == asked | ({} if rows is None else {"rows": json.loads(rows)})
+    assert rows is None or rows in body
+
+
+@pytest.mark.parametrize(("place", "text"), [(3, "queued at place 3, 2 s"), (None, "queued, 2 s")])
+def test_bar_of_a_job_that_waits(place: int | None, text: str) -> None:
+    """The place in the queue, where the service knows."""
+    assert queued_line(place, 2) == text
+
+
+@pytest.mark.parametrize(
+    ("loaded", "total", "seconds", "text"),
+    [
+        (1_500_000, None, 2, "1.5 MB  0.8 MB/s  2 s"),
+        (1_000_000, 4_000_000, 2, "[######------------------]  25%  1.0 of 4.0 MB  0.5 MB/s  6 s left"),
+        (0, 10, 0, f"[{'-' * 24}]   0%  0.0 of 0.0 MB  0.0 MB/s  "),
+    ],
+)
+def test_bar_of_a_file_that_comes(loaded: int, total: int | None, seconds: float, text: str) -> None:
+    """Bytes, of how many where that is known, and rate."""
+    assert loaded_line(loaded, total, seconds) == text
 
 
 @pytest.mark.parametrize(

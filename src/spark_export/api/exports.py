@@ -22,7 +22,7 @@ from spark_export.api.problems import problem_responses
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, choose_coding, choose_format, read_body
 from spark_export.api.streaming import ExportResponse
-from spark_export.api.submission import Submission, answer_under_key, check_no_job
+from spark_export.api.submission import Submission, answer_under_key
 from spark_export.api.uploads import UploadResponse, answer_duplex
 from spark_export.errors import AdmissionError, InvalidField, RequestError, SinkError, UnsupportedMediaType
 from spark_export.factory import Service
@@ -30,7 +30,15 @@ from spark_export.job import Job, new_id
 from spark_export.jobs.jobs import Jobs
 from spark_export.logs import log_cause
 from spark_export.model import ExportRequest, Format
-from spark_export.parsing import check_origin, check_upload, join_request, json_object, parse_request, split_rows
+from spark_export.parsing import (
+    check_no_job,
+    check_origin,
+    check_upload,
+    join_request,
+    json_object,
+    parse_request,
+    split_rows,
+)
 from spark_export.sources.base import Dataset, Table
 from spark_export.sources.parameters import Parameter
 

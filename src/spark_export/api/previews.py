@@ -26,6 +26,7 @@ from spark_export.factory import Service
 from spark_export.logs import log_cause
 from spark_export.model import ExportRequest
 from spark_export.outcome import asked_of
+from spark_export.parsing import check_no_job
 from spark_export.preview import preview_json
 from spark_export.sources.selection import Selection
 
@@ -76,7 +77,9 @@ async def preview_dataset(
     caller = caller_of(request)
     caller.check(name)
     link = Link(columns=columns, order_by=order_by, limit=limit, timezone=timezone, options=options)
-    return PreviewResponse(service_of(request), caller, link.of_dataset(name, params))
+    export_request = link.of_dataset(name, params)
+    check_no_job(export_request)
+    return PreviewResponse(service_of(request), caller, export_request)
 
 
 class PreviewResponse(Response):

@@ -25,7 +25,6 @@ from spark_export.job import Job
 from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.receipt import RECEIPTS, Receipt
 from spark_export.jobs.record import JobState, Key, Order, Record
-from spark_export.model import ExportRequest
 from spark_export.sources.upload.table import BodyForm
 
 POLL_SECONDS = 1
@@ -127,6 +126,7 @@ class Submission:
         )
         receipt = await self.jobs.receipt(self.caller.name, export_id)
         if is_ended and receipt.content is not None:
+            headers |= {"Content-Location": receipt.content}
             return self._content(await self.jobs.content(self.caller.name, export_id), headers)
         if is_ended and receipt.state is JobState.FAILED:
             return failure_response(receipt, request_id_of(self.request.scope))
@@ -183,17 +183,6 @@ def accepted_response(receipt: Receipt, headers: dict[str, str]) -> Response:
 def poll_seconds(receipt: Receipt) -> int:
     """After how many seconds something may have changed."""
     return min(POLL_SECONDS * (receipt.place or 1), MOST_POLL_SECONDS)
-
-
-def check_no_job(request: ExportRequest) -> None:
-    """Refuse a link that asks for what changes something: GET does not (RFC 9110 9.2.1).
-
-    Raises:
-        InvalidField: it does.
-    """
-    for name in ("callback_url", "deliver"):
-        if getattr(request, name) is not None:
-            raise InvalidField(f"{name} takes a POST", field=name)
 
 
 def _digest(body: memoryview | Path | None) -> bytes:

@@ -26,6 +26,8 @@ EXPORT_SETTINGS = (
 )
 """Those that an export without HTTP has a use for; the others are about clients."""
 
+KEY_VARIABLE = "EXPORT_API_KEY"
+"""Of the commands that ask a service; without the prefix of the settings, as it is none."""
 STANDARD_STREAM = "-"
 HELP_COLUMN = 36
 LISTS = ("in", "between")
@@ -37,6 +39,11 @@ examples:
   spark-export export --dataset trades --param rows=500 --order-by=-ts --title Trades -o trades.pdf
   spark-export export --dataset trades --columns ts,symbol,price --where 'symbol in AAPL,MSFT' | head
   spark-export export --request orders.json -o orders.pdf     # the body of a POST /export
+  spark-export export --url http://127.0.0.1:4001 --job --dataset trades -o trades.csv
+"""
+VERIFY_EXAMPLES = """\
+examples:
+  spark-export verify trades.csv --receipt xMlYYZXpFcAYFEDI5NJGyw --url http://127.0.0.1:4001
 """
 
 
@@ -54,6 +61,10 @@ class Arguments(argparse.Namespace):
         options, request: a request as JSON, and the file that holds one with its rows.
         output: of the file; None for standard output.
         receipt, quiet: what is told at the end.
+        url: of the service to ask; None for an export in this process.
+        key_file: that holds the key for it.
+        job, idempotency_key: whether it is to be a job, and the key by which that is found again.
+        file, export_id: what `verify` compares.
     """
 
     command: str
@@ -72,6 +83,18 @@ class Arguments(argparse.Namespace):
     output: Path | None
     receipt: bool
     quiet: bool
+    url: str | None
+    key_file: Path | None
+    job: bool
+    idempotency_key: str | None
+    file: Path
+    export_id: str
+
+    @property
+    def of_service(self) -> list[str]:
+        """The flags given that only go with a service's URL."""
+        given = {"--job": self.job, "--idempotency-key": self.idempotency_key, "--key-file": self.key_file}
+        return [flag for flag, value in given.items() if value]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -90,10 +113,18 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     everything = tuple(Settings.model_fields)
     _add_command(commands, "serve", "serve exports over HTTP", everything)
-    export = _add_command(commands, "export", "make one export, to a file or standard output", (), EXPORT_EXAMPLES)
+    export = _add_command(
+        commands,
+        "export",
+        "make one export, to a file or standard output",
+        usage="--dataset NAME [-o FILE] [options]",
+        examples=EXPORT_EXAMPLES,
+    )
     _add_rows(export)
     _add_file(export)
+    _add_service(export)
     _add_settings(export, EXPORT_SETTINGS)
+    _add_verify(commands)
     _add_command(commands, "check", "check the settings, what they name, and every dataset's columns", everything)
     _add_command(commands, "print-config", "print every setting as an environment file, secrets hidden", everything)
     return parser
@@ -135,12 +166,18 @@ def _path(text: str) -> Path | None:
 
 
 def _add_command(
-    commands: Any, name: str, does: str, settings: tuple[str, ...], examples: str | None = None
+    commands: Any,
+    name: str,
+    does: str,
+    settings: tuple[str, ...] = (),
+    *,
+    usage: str = "[options]",
+    examples: str | None = None,
 ) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
         name,
         help=does,
-        usage="%(prog)s [options]" if examples is None else "%(prog)s --dataset NAME [-o FILE] [options]",
+        usage=f"%(prog)s {usage}",
         description=f"{does[0].upper()}{does[1:]}.",
         epilog=examples,
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=HELP_COLUMN),
@@ -192,3 +229,33 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     file.add_argument("--title", metavar="TEXT", help="title of the PDF")
     file.add_argument("--receipt", action="store_true", help="end with the receipt as JSON on standard error")
     file.add_argument("-q", "--quiet", action="store_true", help="no progress, no last line")
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
+    service = parser.add_argument_group("service", "Has a service make the export, with its settings and its datasets.")
+    service.add_argument("--url", help="of the service, such as http://127.0.0.1:4001")
+    service.add_argument("--job", action="store_true", help="make it a job, which outlives a broken connection")
+    service.add_argument(
+        "--idempotency-key", metavar="TEXT", help="the same request under the same key is the same job, made once"
+    )
+    _add_key_file(service)
+
+
+def _add_verify(commands: Any) -> None:
+    verify = _add_command(
+        commands,
+        "verify",
+        "tell whether a file is the one that a service's receipt states",
+        usage="FILE --receipt ID --url URL [options]",
+        examples=VERIFY_EXAMPLES,
+    )
+    verify.add_argument("file", metavar="FILE", type=Path, help="what to look at")
+    verify.add_argument("--receipt", metavar="ID", dest="export_id", required=True, help="id of the export")
+    verify.add_argument("--url", required=True, help="of the service, such as http://127.0.0.1:4001")
+    _add_key_file(verify)
+
+
+def _add_key_file(parser: Any) -> None:
+    parser.add_argument(
+        "--key-file", metavar="FILE", type=Path, help=f"file that holds the API key; goes before [{KEY_VARIABLE}]"
+    )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from spark_export.commands.arguments import STANDARD_STREAM, Arguments, WrongUsage
 from spark_export.errors import BodyTooLarge, InvalidField
 from spark_export.model import ExportRequest, Format
@@ -28,6 +30,12 @@ class Asked:
     rows: memoryview | None
     file_format: Format
     output: Path | None
+
+    @property
+    def body(self) -> bytes:
+        """The request as the JSON body of a `POST /export`."""
+        fields = self.request.model_dump(mode="json", exclude_unset=True) | {"format": self.file_format.value}
+        return msgspec.json.encode(fields if self.rows is None else fields | {"rows": msgspec.Raw(self.rows)})
 
 
 def read_asked(arguments: Arguments, most_bytes: int | None) -> Asked:

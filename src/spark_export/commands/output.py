@@ -16,6 +16,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from spark_export.errors import SinkError
+from spark_export.spool import put_in_place
 from spark_export.writers.base import Chunk
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ async def _open_regular(path: Path, final: Path, making: Path) -> AsyncIterator[
         descriptor = _create(making, final, str(path))
         await output.open(lambda: descriptor)
         yield output
-        await output.run(lambda: _rename(making, final))
+        await output.run(lambda: put_in_place(making, final))
     finally:
         _remove(making)
         output.close(descriptor=True)
@@ -175,12 +176,3 @@ def _write(descriptor: int, chunk: Chunk) -> None:
 def _sync(descriptor: int) -> None:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.fsync(descriptor)
-
-
-def _rename(making: Path, final: Path) -> None:
-    making.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

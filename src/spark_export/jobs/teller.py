@@ -56,8 +56,9 @@ class Teller:
                 await asyncio.gather(*self._telling.values(), return_exceptions=True)
 
     async def _look(self, outward: Outward, signer: Signer) -> None:
+        told = set(self._telling)  # what of these is over by the time the answer comes is not due any more
         for record in await self._register.due_callbacks(2 * TOGETHER):
-            if record.export_id not in self._telling and len(self._telling) < TOGETHER:
+            if record.export_id not in told | self._telling.keys() and len(self._telling) < TOGETHER:
                 task = asyncio.create_task(self._tell(outward, signer, record))
                 self._telling[record.export_id] = task
                 task.add_done_callback(partial(self._forget, record.export_id))
@@ -71,16 +72,16 @@ class Teller:
             return
         now = self._register.now()
         body = RECEIPTS.dump_json(self._register.receipt(record))
-        is_final = False
+        is_final, cause = False, None
         try:
             attempt = Attempt(now, await send(outward, signer, callback.url, record.export_id, now, body))
         except CallbackFailed as error:
             attempt, is_final = Attempt(now, error.status, error.detail), error.final
         except OutwardFailed as error:
-            attempt = Attempt(now, None, error.detail)
+            attempt, cause = Attempt(now, None, error.detail), error.__cause__
         told = _after(callback, attempt, self._register.now(), is_final=is_final)
         extra = {"action": "callback", "export_id": record.export_id, "caller": record.order.caller}
-        LOG.info("callback %s: %s", told.state, attempt.detail or attempt.status, extra=extra)
+        LOG.info("callback %s: %s", told.state, cause or attempt.detail or attempt.status, extra=extra)
         try:
             await self._register.told(record.export_id, told)
         except ExportError as error:  # it is told once more: better than never

@@ -74,9 +74,9 @@ class AddressPolicy:
         except ValueError as error:
             raise AddressRefused(f"{address!r} is no address") from error
         if not all(self._passes(each) for each in meant):
-            raise AddressRefused(
-                f"the address {address} is not public; CALLBACK_ALLOW names those that may be reached all the same"
-            )
+            # What a name of an internal network stands for is not for whoever asks for it.
+            detail = "its address is not public; CALLBACK_ALLOW names those that may be reached all the same"
+            raise AddressRefused(detail) from ValueError(f"{address} is not public")
 
     def _passes(self, address: Address) -> bool:
         return _is_public(address) or any(address in network for network in self._allowed)

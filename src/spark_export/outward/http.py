@@ -13,29 +13,22 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spark_export.outward.addresses import AddressPolicy, AddressRefused, OutwardFailed
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded by the first request: 20 ms, and 70 ms for https
     import httpcore
-    from httpcore import AsyncNetworkBackend, AsyncNetworkStream
-else:
-    # httpcore takes whatever has the methods. It is loaded where it is used: 20 ms, and httpx's context 70 ms, that
-    # a service spares which sends nothing out.
-    AsyncNetworkBackend = AsyncNetworkStream = object
+
+    from spark_export.outward.connections import GuardedBackend
 
 __all__ = ["AddressPolicy", "AddressRefused", "Answer", "Outward", "OutwardFailed", "open_outward"]
 
-ANSWER_BYTES = 64 * 1024
-"""Most that is read of an answer, with all that comes before it: interim answers (RFC 9110 15.2) may never end."""
 BODY_SECONDS = 1.0
 """For the rest of an answer whose status is known: one that is closed unread is a broken connection to its server."""
-MOST_ADDRESSES = 8
-"""Of one name that are tried: whoever owns it could name thousands of other people's."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +47,24 @@ class Answer:
 @asynccontextmanager
 async def open_outward(policy: AddressPolicy) -> AsyncIterator[Outward]:
     """The way out; at the end of the block its connections are closed, whatever is still under way."""
-    async with AsyncExitStack() as stack:
-        yield Outward(policy, stack)
+    outward = Outward(policy)
+    try:
+        yield outward
+    finally:
+        outward.abort()
 
 
 class Outward:
     """Sends requests to where a policy lets them go."""
 
-    def __init__(self, policy: AddressPolicy, stack: AsyncExitStack) -> None:
-        self._backend = GuardedBackend(policy)
-        self._stack = stack
-        self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
-        self._making = asyncio.Lock()
+    def __init__(self, policy: AddressPolicy) -> None:
+        self._policy = policy
+        self._ways: set[GuardedBackend] = set()
+        self._trust: ssl.SSLContext | None = None
+        self._loading = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Outward: {len(self._ways)} requests>"
 
     async def request(
         self,
@@ -83,7 +82,7 @@ class Outward:
             url: http or https, in ASCII; its fragment stays here.
             headers: of the request, in ASCII. Host and Connection are added, and Content-Length to bytes; to content
                 that is iterated over, the caller gives it.
-            content: the body. What iterating over it raises is raised here unchanged.
+            content: the body. What iterating over it raises is raised here unchanged; its caller closes it.
             timeout_seconds: from the look-up of the name to the head of the answer.
 
         Raises:
@@ -92,157 +91,45 @@ class Outward:
         """
         request = _request(method, url, headers, content, timeout_seconds)
         until = asyncio.get_running_loop().time() + timeout_seconds
-        with _translating(request.url.host.decode("ascii"), timeout_seconds):
+        with self._open_way() as way, _translating(request.url.host.decode("ascii")):
             async with _open_deadline(until, timeout_seconds):
-                pool = await self._pool(request.url.scheme.decode("ascii"))
-                response = await pool.handle_async_request(request)
+                response = await self._send(request, way)
             await _finish(response, until)
         return Answer(response.status, _joined(response.headers))
 
-    async def _pool(self, scheme: str) -> httpcore.AsyncConnectionPool:
-        async with self._making:
-            if scheme not in self._pools:
-                self._pools[scheme] = await self._stack.enter_async_context(await self._new_pool(scheme))
-        return self._pools[scheme]
-
-    async def _new_pool(self, scheme: str) -> httpcore.AsyncConnectionPool:
+    async def _send(self, request: httpcore.Request, way: GuardedBackend) -> httpcore.Response:
         import httpcore
 
-        trust = await asyncio.to_thread(_load_trust) if scheme == "https" else None
-        return httpcore.AsyncConnectionPool(
-            ssl_context=trust,
-            max_connections=None,  # callers know how many requests they have; one that waits here would time out
-            max_keepalive_connections=0,
-            network_backend=self._backend,
-        )
+        # No pool: of requests that are cancelled, httpcore 1.0.9's keeps one connection in fifty, open for ever.
+        trust = await self._load_trust() if request.url.scheme == b"https" else None
+        connection = httpcore.AsyncHTTPConnection(request.url.origin, ssl_context=trust, network_backend=way)
+        return await connection.handle_async_request(request)
 
+    @contextmanager
+    def _open_way(self) -> Iterator[GuardedBackend]:
+        from spark_export.outward.connections import GuardedBackend
 
-class GuardedBackend(AsyncNetworkBackend):
-    """Connects httpcore to addresses that the policy lets pass, and to no others."""
-
-    def __init__(self, policy: AddressPolicy) -> None:
-        self._policy = policy
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> AsyncNetworkStream:
-        """A connection to the first of the host's addresses that takes it; each has its share of the time.
-
-        Raises:
-            AddressRefused: none may be connected to, or what was connected to is another one.
-            httpcore.ConnectError, httpcore.ConnectTimeout: of the last that was tried.
-        """
-        import httpcore
-
-        addresses = self._passing(await _look_up(host, port))
-        share = None if timeout is None else timeout / max(1, len(addresses))
-        dial = httpcore.AnyIOBackend().connect_tcp
-        failure: Exception = httpcore.ConnectError("the name has no addresses")
-        for address in addresses:
-            try:
-                stream = await dial(address, port, share, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-            else:
-                return await self._checked(stream)
-        raise failure
-
-    def _passing(self, addresses: Iterable[str]) -> list[str]:
-        passing, refused = [], []
-        for address in addresses:
-            try:
-                self._policy.check(address)
-                passing.append(address)
-            except AddressRefused as error:
-                refused.append(error)
-        if refused and not passing:
-            raise refused[0]
-        return passing[:MOST_ADDRESSES]
-
-    async def _checked(self, stream: AsyncNetworkStream) -> AsyncNetworkStream:
-        """The connection, bounded, once its other end is seen to be what was meant."""
-        peer = stream.get_extra_info("server_addr")
+        way = GuardedBackend(self._policy)
+        self._ways.add(way)
         try:
-            self._policy.check(str(peer[0]) if peer else "")
-        except AddressRefused:
-            await stream.aclose()
-            raise
-        return BoundedStream(stream, ANSWER_BYTES)
+            yield way
+        finally:
+            self._ways.discard(way)
+            way.abort()
 
-    async def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> AsyncNetworkStream:
-        """No way leads to this machine's own sockets."""
-        raise AddressRefused(f"{path!r} is no address")
+    async def _load_trust(self) -> ssl.SSLContext:
+        async with self._loading:
+            if self._trust is None:
+                self._trust = await asyncio.to_thread(_new_trust)
+        return self._trust
 
-    async def sleep(self, seconds: float) -> None:
-        """As asyncio's."""
-        await asyncio.sleep(seconds)
-
-
-class BoundedStream(AsyncNetworkStream):
-    """A connection that breaks once so many bytes were read from it, so that no answer goes on for ever."""
-
-    def __init__(self, stream: AsyncNetworkStream, most_bytes: int) -> None:
-        self._stream = stream
-        self._left_bytes = most_bytes
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        """The next bytes.
-
-        Raises:
-            httpcore.ReadError: no more are read.
-        """
-        import httpcore
-
-        if self._left_bytes == 0:
-            raise httpcore.ReadError("the answer is too long")
-        data = await self._stream.read(min(max_bytes, self._left_bytes), timeout)
-        self._left_bytes -= len(data)
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Send."""
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        """Close."""
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> AsyncNetworkStream:
-        """The same under TLS, which counts anew."""
-        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        return BoundedStream(stream, self._left_bytes)
-
-    def get_extra_info(self, info: str) -> Any:
-        """What the connection says of itself."""
-        return self._stream.get_extra_info(info)
+    def abort(self) -> None:
+        """Close every connection at once; requests that are under way fail."""
+        for way in self._ways:
+            way.abort()
 
 
-async def _look_up(host: str, port: int) -> Iterable[str]:
-    """The addresses of a host, in the order in which to try them (RFC 6724), each once.
-
-    Raises:
-        httpcore.ConnectError: it has none.
-    """
-    import httpcore
-
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # a label of more than 63 characters is no name to Python's codec
-        raise httpcore.ConnectError(error) from error
-    return dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)
-
-
-def _load_trust() -> ssl.SSLContext:
+def _new_trust() -> ssl.SSLContext:
     """What servers' certificates are checked by: certifi's, or those that SSL_CERT_FILE names."""
     import httpx
 
@@ -289,17 +176,14 @@ def _request(
 
 
 async def _finish(response: httpcore.Response, until: float) -> None:
-    """Read what may be left of the answer, for a moment, and close the connection."""
+    """Read what may be left of the answer, for a moment."""
     import httpcore
 
     patience = min(until, asyncio.get_running_loop().time() + BODY_SECONDS)
-    try:
-        with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
-            async with asyncio.timeout_at(patience):
-                async for _ in response.aiter_stream():
-                    pass
-    finally:
-        await response.aclose()
+    with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
+        async with asyncio.timeout_at(patience):
+            async for _ in response.aiter_stream():
+                pass
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
@@ -324,11 +208,11 @@ async def _open_deadline(until: float, timeout_seconds: float) -> AsyncIterator[
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        raise _too_late(timeout_seconds) from error
+        raise OutwardFailed(f"no answer within {timeout_seconds:g} s") from error
 
 
 @contextmanager
-def _translating(host: str, timeout_seconds: float) -> Iterator[None]:
+def _translating(host: str) -> Iterator[None]:
     """Make httpcore's exceptions ours.
 
     Raises:
@@ -338,21 +222,13 @@ def _translating(host: str, timeout_seconds: float) -> Iterator[None]:
 
     try:
         yield
-    except httpcore.TimeoutException as error:
-        raise _too_late(timeout_seconds) from error
+    except httpcore.ConnectError as error:
+        raise OutwardFailed(_why_not_connected(error.__cause__, host)) from error.__cause__
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        # The pool takes an exception's cause from it; what it was made of is still there.
-        cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-        raise OutwardFailed(_why(error, cause, host)) from cause
+        raise OutwardFailed(f"{host} closed the connection, or spoke no HTTP, before it answered") from error
 
 
-def _too_late(timeout_seconds: float) -> OutwardFailed:
-    return OutwardFailed(f"no answer within {timeout_seconds:g} s")
-
-
-def _why(error: Exception, cause: Exception, host: str) -> str:
-    import httpcore
-
+def _why_not_connected(cause: BaseException | None, host: str) -> str:
     match cause:
         case ssl.SSLCertVerificationError(verify_message=message):
             return f"the certificate of {host} is not to be trusted: {message}"
@@ -360,6 +236,5 @@ def _why(error: Exception, cause: Exception, host: str) -> str:
             return f"{host} does not speak TLS as it should"
         case socket.gaierror() | UnicodeError():
             return f"the name {host} cannot be resolved"
-    if isinstance(error, httpcore.ConnectError):
-        return f"cannot connect to {host}"
-    return f"{host} closed the connection, or spoke no HTTP, before it answered"
+        case _:
+            return f"cannot connect to {host}"

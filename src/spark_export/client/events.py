@@ -1,0 +1,66 @@
+"""Server-sent events (HTML 9.2.6) whose lines end in LF or CR LF; of their fields `data` alone is of use here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from spark_export.client.connection import Ask, Connection, Receipt, unreachable
+from spark_export.client.errors import Refused, Unreachable
+
+MEDIA_TYPE = "text/event-stream"
+
+
+class Events:
+    """Makes events of the bytes of a stream.
+
+    httpx's own lines end at U+2028 and others too, which JSON may hold as they are.
+    """
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> Iterator[Receipt]:
+        """The objects of the events that end in the chunk.
+
+        Raises:
+            ValueError: one is no JSON object.
+        """
+        *lines, self._held = (self._held + chunk).split(b"\n")
+        for line in lines:
+            yield from self._take(line.removesuffix(b"\r"))
+
+    def _take(self, line: bytes) -> Iterator[Receipt]:
+        if not line and self._data:
+            text, self._data = b"\n".join(self._data), []
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise ValueError("the event is no JSON object")
+            yield found
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            self._data.append(value.removeprefix(b" "))
+
+
+async def listen(connection: Connection, path: str, tell: Callable[[Receipt], None]) -> bool:
+    """Tell each event of a stream until that ends, or breaks; whether there is one.
+
+    Args:
+        connection: to the service.
+        path: of the events there.
+        tell: told each.
+    """
+    events = Events()
+    try:
+        async with connection.open(Ask("GET", path, headers={"Accept": MEDIA_TYPE})) as response:
+            if not response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
+                return False
+            with suppress(Unreachable), unreachable(connection.url):
+                async for chunk in response.aiter_raw():
+                    for event in events.feed(chunk):
+                        tell(event)
+    except (Refused, ValueError):
+        return False
+    return True
