@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,14 +77,16 @@ def running_service(folder: Path | None = None, log: Path | None = None, **setti
     Args:
         folder: whose datasets.toml it has.
         log: file that takes its log; standard error unless given.
-        settings: by their names without the prefix, `MAX_ROWS="10"`.
+        settings: by their names without the prefix, `MAX_ROWS="10"`; SPOOL_DIR is a folder that goes unless given.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_EXPORT_")}
     if folder is not None:
         settings["DATASETS"] = str(folder / "datasets.toml")
-    environment |= {f"SPARK_EXPORT_{name}": value for name, value in ({"LOG_LEVEL": "warning"} | settings).items()}
-    with running([COMMAND, "serve"], "/readyz", cwd=folder or Path(), environment=environment, log=log) as service:
-        yield service
+    with tempfile.TemporaryDirectory() as spool:
+        settings = {"LOG_LEVEL": "warning", "SPOOL_DIR": spool} | settings
+        environment |= {f"SPARK_EXPORT_{name}": value for name, value in settings.items()}
+        with running([COMMAND, "serve"], "/readyz", cwd=folder or Path(), environment=environment, log=log) as service:
+            yield service
 
 
 @contextmanager

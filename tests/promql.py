@@ -30,5 +30,6 @@ def exposed_names() -> set[str]:
 
 def exposed_families() -> list[Metric]:
     """What a service shows on its /metrics before the first export."""
-    shown = Metrics(Gate(1, 1, 1.0, time.monotonic), MemoryBound(None), time.monotonic).render().decode()
-    return list(text_string_to_metric_families(shown))
+    metrics = Metrics(Gate(1, 1, 1.0, time.monotonic), MemoryBound(None), time.monotonic)
+    metrics.show_jobs(lambda: 0, lambda: 0, lambda: 0)
+    return list(text_string_to_metric_families(metrics.render().decode()))

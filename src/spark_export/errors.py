@@ -333,7 +333,7 @@ class Interrupted(ExportError):
 
 def error_reasons() -> tuple[str, ...]:
     """The reasons of the whole tree: a closed set."""
-    return tuple(kind.reason for kind in _iter_kinds())
+    return tuple(dict.fromkeys(kind.reason for kind in _iter_kinds()))
 
 
 def kind_of(reason: str | None) -> type[ExportError]:

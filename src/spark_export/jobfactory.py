@@ -19,12 +19,13 @@ from spark_export.jobs.database import Database
 from spark_export.jobs.folder import DATABASE, JobFiles, open_folder
 from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.keeper import Keeper
+from spark_export.jobs.maker import Maker
 from spark_export.jobs.record import Order
 from spark_export.jobs.register import Register
 from spark_export.jobs.room import Room
 from spark_export.jobs.runner import Runner
 from spark_export.jobs.sinks import Sinks
-from spark_export.jobs.table import SCHEMA
+from spark_export.jobs.table import SCHEMA, VERSION
 from spark_export.jobs.teller import Teller
 from spark_export.outward.addresses import AddressPolicy
 from spark_export.settings import variable_of
@@ -48,18 +49,16 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
         room = Room(settings.spool_max_bytes, lambda: keeper.give_way())  # noqa: PLW0108 - made below, of this
         files = JobFiles(folder, room)
         keeper = Keeper(register, files, settings.job_ttl_seconds, settings.receipts_seconds, settings.receipts_kept)
-        runner = Runner(
-            register,
-            files,
+        maker = Maker(
             open_body=lambda order: _open_body(service, files, order),
             open_sink=Sinks(files).open,
             make_job=lambda order, body: job_of(service, order, body),
             exporter=service.exporter,
-            gate=service.gate,
             receipts=service.receipts,
             observer=service.observer,
-            ttl_seconds=settings.job_ttl_seconds,
+            now=service.clocks.wall,
         )
+        runner = Runner(register, files, maker, service.gate, settings.job_ttl_seconds)
         await register.load()
         await asyncio.to_thread(files.sweep, {*register.live}, {*register.kept})
         await runner.take_up()
@@ -74,7 +73,7 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
 
 def _open_database(folder: Path) -> Database:
     try:
-        return Database(folder / DATABASE, SCHEMA)
+        return Database(folder / DATABASE, SCHEMA, VERSION)
     except sqlite3.Error as error:
         raise SettingsError(f"{variable_of('spool_dir')}: {folder / DATABASE}: {error}") from None
 

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -82,9 +83,8 @@ def test_a_job_that_can_be_finished_is(start: Start, tmp_path: Path) -> None:
     server.process.send_signal(signal.SIGTERM)
     server.until(lambda: server.submit(TRADES).status_code == 503)
     assert server.process.wait(timeout=30) == 0
-    with sqlite3.connect(folder_of(tmp_path) / "jobs.sqlite") as database:
+    with closing(sqlite3.connect(folder_of(tmp_path) / "jobs.sqlite")) as database:
         ((state, outcome),) = database.execute("SELECT state, outcome_json FROM jobs").fetchall()
-    database.close()
     assert state == "completed"
     made = (folder_of(tmp_path) / "files" / export_id).read_bytes()
     assert hashlib.sha256(made).hexdigest() == json.loads(outcome)["sha256"]
@@ -113,12 +113,10 @@ def test_a_key_that_is_gone(start: Start, tmp_path: Path) -> None:
     ids = [httpx.post(f"{server.url}/export", json=long, headers=fields).headers["X-Export-Id"] for _ in range(2)]
     port = killed(server)
     server = start(port, SPOOL_DIR=str(tmp_path), API_KEYS="b=two")
-    database = sqlite3.connect(folder_of(tmp_path) / "jobs.sqlite")
-    try:
+    assert server.get("/exports", headers=own).status_code == 401
+    with closing(sqlite3.connect(folder_of(tmp_path) / "jobs.sqlite")) as database:
         found = "SELECT state FROM jobs WHERE export_id IN (?, ?)"
         until(lambda: {row[0] for row in database.execute(found, ids)} == {"failed"})
-    finally:
-        database.close()
 
 
 def test_two_services_of_one_folder(start: Start, tmp_path: Path) -> None:
@@ -155,3 +153,14 @@ def test_a_file_that_somebody_removed(start: Start, tmp_path: Path) -> None:
 def test_killed_again_and_again(seed: int) -> None:
     """Jobs under load outlive kills at random moments: none is lost, none is half, nothing is left."""
     assert run_kills(kills=6, seed=seed) == []
+
+
+def test_jobs_of_another_version(start: Start, tmp_path: Path) -> None:
+    """A database that a later version wrote is left as it is: the service does not start, and says why."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    port = killed(server)
+    with closing(sqlite3.connect(folder_of(tmp_path) / "jobs.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
+    command = [str(Path(sys.executable).parent / "spark-export"), "serve", "--port", str(port)]
+    found = subprocess.run([*command, "--spool-dir", str(tmp_path)], capture_output=True, text=True, timeout=30)
+    assert (found.returncode, "version 99" in found.stderr) == (1, True)

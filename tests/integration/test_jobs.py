@@ -8,7 +8,9 @@ import json
 import threading
 import time
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -400,3 +402,21 @@ def test_metrics(start: Start) -> None:
         server.metric('spark_export_jobs{state="running"}'),
     ) == (0, 0)
     assert server.metric("spark_export_spool_bytes") > 0
+
+
+def test_memory_is_flat(start: Start) -> None:
+    """A job of ten times the rows, fetched in twenty parts at once, takes the same memory."""
+    peaks = []
+    for rows in (150_000, 1_500_000):
+        server = start()
+        export_id = finished(server, {"dataset": "trades", "params": {"rows": rows}})
+        size = server.receipt(export_id)["bytes"]
+        edges = [size * part // 20 for part in range(21)]
+        with ThreadPoolExecutor(20) as threads:
+            ranges = [f"bytes={first}-{stop - 1}" for first, stop in pairwise(edges)]
+            parts = list(
+                threads.map(lambda each, name=export_id, at=server: content(at, name, Range=each).content, ranges)
+            )
+        assert hashlib.sha256(b"".join(parts)).hexdigest() == server.receipt(export_id)["sha256"]
+        peaks.append(server.status("VmHWM"))
+    assert peaks[1] <= 1.15 * peaks[0]

@@ -168,6 +168,7 @@ def test_own_translator() -> None:
 def test_no_wrapping_hides_an_address(inner: IPv4Address, wrap: Callable[[IPv4Address], IPv6Address]) -> None:
     """What may not be connected to is refused in every wrapping, even where the wrapping is allowed."""
     assume(inner.packed[0] or wrap is not nat64_local_48)  # a zero octet there belongs to a longer prefix
+    assume(int(inner) > 1 or wrap is not compatible)  # :: and ::1 are addresses of their own
     assert not passes(AddressPolicy(), inner)
     assert not passes(AddressPolicy(), wrap(inner))
     assert not passes(EVERYTHING_BUT_IPV4, wrap(inner))

@@ -139,7 +139,8 @@ def headers_of(record: Record) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "ETag": f'"{sha256}"',
         "Repr-Digest": f"sha-256=:{digest}:",
-        "Last-Modified": formatdate(int(record.ended_at or 0), usegmt=True),
+        # Not later than Date (RFC 9110 8.8.2.1), which uvicorn makes once a second.
+        "Last-Modified": formatdate(int(record.ended_at or 1) - 1, usegmt=True),
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
         "X-Accel-Buffering": "no",

@@ -28,6 +28,8 @@ from spark_export.errors import AdmissionError, InvalidField, RequestError, Sink
 from spark_export.factory import Service
 from spark_export.job import Job, new_id
 from spark_export.jobs.jobs import Jobs
+from spark_export.jobs.keys import FIELD
+from spark_export.jobs.receipt import Receipt
 from spark_export.logs import log_cause
 from spark_export.model import ExportRequest, Format
 from spark_export.parsing import (
@@ -48,6 +50,26 @@ FILE = {media_type: {"schema": {"type": "string", "format": "binary"}} for media
 RESPONSES = {200: {"description": "The file, streamed.", "content": FILE}} | problem_responses(
     *(400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 )
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": Receipt, "description": "A job: `Location` has its receipt, `Retry-After` when to look."}
+}
+POST_RESPONSES = RESPONSES | ACCEPTED | problem_responses(409, 410, 502)
+PREFERENCES = [
+    {
+        "name": "Prefer",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "`respond-async` makes a job of it, `respond-async, wait=5` where it takes longer than that.",
+    },
+    {
+        "name": FIELD,
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "The same key with the same request has the same answer.",
+    },
+]
 
 
 class ExportBody(ExportRequest):
@@ -163,8 +185,8 @@ class BodyQuery:
     "/export",
     summary="Export rows or a dataset",
     response_class=Response,
-    responses=RESPONSES,
-    openapi_extra={"requestBody": {"required": True, "content": BODIES}},
+    responses=POST_RESPONSES,
+    openapi_extra={"parameters": PREFERENCES, "requestBody": {"required": True, "content": BODIES}},
 )
 async def post_export(
     request: Request, link: Annotated[Link, Depends()], query: Annotated[BodyQuery, Depends()]

@@ -14,10 +14,12 @@ from starlette.types import Receive, Scope, Send
 from spark_export.api.content import ContentResponse
 from spark_export.api.exports import caller_of, jobs_of, service_of
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
-from spark_export.api.problems import problem_responses
-from spark_export.api.streaming import body_of, raw, run_until_left, until_disconnect
+from spark_export.api.pace import open_pace
+from spark_export.api.problems import BrokenExport, problem_responses
+from spark_export.api.protocol import CONNECTION
+from spark_export.api.streaming import body_of, end_connection, raw, run_until_left, until_disconnect
 from spark_export.api.submission import poll_seconds
-from spark_export.errors import InvalidField, UnknownExport
+from spark_export.errors import ClientTooSlow, InvalidField, UnknownExport
 from spark_export.jobs.jobs import Jobs, place_of
 from spark_export.jobs.receipt import RECEIPTS, Receipt
 from spark_export.jobs.record import JobState
@@ -85,12 +87,8 @@ async def remove_export(request: Request, export_id: ExportId) -> Response:
     return Response(status_code=204)
 
 
-@router.api_route(
-    "/exports/{export_id}/content",
-    methods=["GET", "HEAD"],
-    response_class=Response,
-    responses=CONTENT_RESPONSES,
-)
+@router.head("/exports/{export_id}/content", response_class=Response, include_in_schema=False)
+@router.get("/exports/{export_id}/content", response_class=Response, responses=CONTENT_RESPONSES)
 async def fetch_content(request: Request, export_id: ExportId) -> Response:
     """The file of a completed job, or the part of it that `Range` asks for."""
     service, jobs = service_of(request), jobs_of(request)
@@ -109,7 +107,7 @@ async def watch_export(request: Request, export_id: ExportId) -> Response:
     receipt = await jobs.receipt(caller, export_id)
     if is_final(receipt) and request.headers.get("last-event-id") == receipt.state.value:
         return Response(status_code=204)  # an EventSource comes again until it is told not to
-    return EventsResponse(jobs, caller, export_id)
+    return EventsResponse(jobs, caller, export_id, service_of(request).settings.min_client_bytes_per_second)
 
 
 class EventsResponse(Response):
@@ -119,24 +117,34 @@ class EventsResponse(Response):
         jobs: that are asked.
         caller: who looks.
         export_id: at which.
+        least_bytes_per_second: of the client, where there is something for it; None for any.
     """
 
-    def __init__(self, jobs: Jobs, caller: str, export_id: str) -> None:
+    def __init__(self, jobs: Jobs, caller: str, export_id: str, least_bytes_per_second: int | None) -> None:
         super().__init__()
+        self._least_bytes_per_second = least_bytes_per_second
         self._jobs = jobs
         self._caller = caller
         self._export_id = export_id
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as of ASGI
-        """Send them, until the export has ended or the client has left."""
-        await run_until_left(self._send(send), until_disconnect(receive))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them, until the export has ended, or the client has left or does not read them."""
+        await run_until_left(self._send(scope, send), until_disconnect(receive))
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, scope: Scope, send: Send) -> None:
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         await send({"type": "http.response.start", "status": 200, "headers": raw(headers)})
-        async with aclosing(self._iter_events()) as events:
-            async for event in events:
-                await send(body_of(event))
+        try:
+            async with (
+                open_pace(scope.get(CONNECTION), self._least_bytes_per_second) as hand_over,
+                aclosing(self._iter_events()) as events,
+            ):
+                async for event in events:
+                    hand_over(len(event))
+                    await send(body_of(event))
+        except ClientTooSlow as error:
+            end_connection(scope.get(CONNECTION), error)
+            raise BrokenExport(self._export_id) from error
         await send(body_of(b"", more=False))
 
     async def _iter_events(self) -> AsyncGenerator[bytes, None]:

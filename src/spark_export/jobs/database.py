@@ -24,12 +24,13 @@ class Database:
     Args:
         path: of the file.
         schema: statements that make its tables where they are not there.
+        version: of the schema.
 
     Raises:
-        sqlite3.Error: it cannot be opened, or is no database.
+        sqlite3.Error: it cannot be opened, is no database, or one of another version.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, version: int) -> None:
         self._thread = ThreadPoolExecutor(1, "jobs")
         self._connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -38,7 +39,10 @@ class Database:
         # FULL: a commit is on the disk when it returns (https://www.sqlite.org/pragma.html#pragma_synchronous).
         for pragma in ("journal_mode = WAL", "synchronous = FULL", f"journal_size_limit = {WAL_BYTES_KEPT}"):
             self._connection.execute(f"PRAGMA {pragma}")
-        self._connection.executescript(schema)
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found not in {0, version}:
+            raise sqlite3.DatabaseError(f"the jobs are of version {found}, and this reads version {version}")
+        self._connection.executescript(f"{schema}; PRAGMA user_version = {version}")
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What the work returns, done whole or not at all; the work goes on to its end whoever waits for it.

@@ -12,6 +12,7 @@ from spark_export.jobs import table
 from spark_export.jobs.database import Database
 from spark_export.jobs.receipt import Receipt, receipt_of
 from spark_export.jobs.record import Callback, Record
+from spark_export.outcome import Outcome
 
 
 @dataclass
@@ -22,6 +23,8 @@ class Live:
         record: as it is kept.
         progress: of its run, once the first bytes are made.
         task: that makes it.
+        has_begun: whether that has taken its first step.
+        outcome: what came of the export, once it has ended.
         is_cancelled: whether its caller wants no more of it.
         ended: set when its end is kept.
     """
@@ -29,6 +32,8 @@ class Live:
     record: Record
     progress: Progress | None = None
     task: asyncio.Task[None] | None = None
+    has_begun: bool = False
+    outcome: Outcome | None = None
     is_cancelled: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 

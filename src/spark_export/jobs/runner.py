@@ -1,29 +1,22 @@
-"""Runs jobs in their turn: each in a slot as every export is, with a file in the place of a client."""
+"""Runs jobs in their turn, each in a slot as every export does."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from spark_export.admission.gate import Gate
-from spark_export.errors import Draining, ExportError, Interrupted, SourceUnavailable
-from spark_export.job import Export, Job
+from spark_export.errors import Draining, ExportError, Interrupted, SourceUnavailable, SpoolFull
 from spark_export.jobs.folder import JobFiles
-from spark_export.jobs.receipt import outcome_of
-from spark_export.jobs.record import JobState, Order, Record, ended
+from spark_export.jobs.maker import Maker
+from spark_export.jobs.record import JobState, Record, ended
 from spark_export.jobs.register import Live, Register
 from spark_export.logs import log_cause
-from spark_export.observe import Observer
-from spark_export.outcome import Outcome, State
-from spark_export.pipeline import Exporter
-from spark_export.receipts import Receipts
-from spark_export.shielded import run_to_end
-from spark_export.writers.base import Chunk
+from spark_export.outcome import Outcome
 
 LOG = logging.getLogger("spark_export")
 
@@ -31,29 +24,8 @@ MOST_RUNS = 100
 """A job during which the process was killed so often is not begun again: it may be what kills it."""
 SAVE_AGAIN_SECONDS = 1.0
 """While the disk is full the end of a job cannot be kept; it is tried again so often."""
-
-
-class Sink(Protocol):
-    """Takes the chunks of a file.
-
-    Attributes:
-        object_tag: entity tag of the object, once it is whole; None where it is no object.
-    """
-
-    object_tag: str | None
-
-    async def write(self, chunk: Chunk) -> None:
-        """Take the whole chunk.
-
-        Raises:
-            SinkError: it cannot be taken.
-        """
-        ...
-
-
-OpenSink = Callable[[Order, Export], AbstractAsyncContextManager[Sink]]
-"""Where the file of an order goes; it is there when the block ends well, else not at all."""
-MakeJob = Callable[[Order, Path | None], Job]
+CANCEL_SECONDS = 10.0
+"""Longer nobody waits for the end of a job that was cancelled."""
 
 
 class Runner:
@@ -62,39 +34,19 @@ class Runner:
     Args:
         register: of jobs.
         files: their bodies.
-        open_body: the body of an order, in a folder of its own.
-        open_sink: where files go.
-        make_job: the export of an order and its body.
-        exporter, gate: make the file, in a slot.
-        receipts, observer: told of the end.
+        maker: makes their files.
+        gate: of the slots.
         ttl_seconds: how long a file is kept.
     """
 
-    def __init__(
-        self,
-        register: Register,
-        files: JobFiles,
-        *,
-        open_body: Callable[[Order], AbstractAsyncContextManager[Path | None]],
-        open_sink: OpenSink,
-        make_job: MakeJob,
-        exporter: Exporter,
-        gate: Gate,
-        receipts: Receipts,
-        observer: Observer,
-        ttl_seconds: float,
-    ) -> None:
+    def __init__(self, register: Register, files: JobFiles, maker: Maker, gate: Gate, ttl_seconds: float) -> None:
         self._register = register
         self._files = files
-        self._open_body = open_body
-        self._open_sink = open_sink
-        self._make_job = make_job
-        self._exporter = exporter
+        self._maker = maker
         self._gate = gate
-        self._receipts = receipts
-        self._observer = observer
         self._ttl_seconds = ttl_seconds
         self._queued = asyncio.Semaphore(0)
+        self._ending: set[asyncio.Task[None]] = set()
         self._saving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -107,9 +59,13 @@ class Runner:
         try:
             yield
         finally:
-            for worker in (*workers, *self._saving):
+            for worker in workers:
                 worker.cancel()
-            await asyncio.gather(*workers, *self._saving, return_exceptions=True)
+            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*self._ending, return_exceptions=True)
+            for saving in self._saving:  # the next start makes the job again
+                saving.cancel()
+            await asyncio.gather(*self._saving, return_exceptions=True)
 
     def enqueue(self, live: Live) -> None:
         """Give the job its turn, after those of its caller that wait already."""
@@ -124,19 +80,27 @@ class Runner:
         for live in sorted(self._register.live.values(), key=lambda each: each.record.runs):
             record = replace(live.record, state=JobState.QUEUED)
             if error := self._hindrance(live.record):
-                await self._finish(record, self._told(record.order, error))
+                await self._finish(record, self._maker.tell(record.order, error))
             else:
                 live.record = record
                 self.enqueue(live)
 
     async def cancel(self, live: Live) -> None:
-        """End the job, and wait until that is kept."""
+        """End the job, and wait until that is kept.
+
+        Raises:
+            SpoolFull: there is no room for that; it is kept as soon as there is.
+        """
         live.is_cancelled = True
         if live.task is not None:
             live.task.cancel()
         elif self._register.turns.remove(live.record.order.caller, live.record.export_id):
-            await run_to_end(self._finish(live.record, self._told(live.record.order, None)))
-        await live.ended.wait()
+            await self._surely(self._finish(live.record, self._maker.tell(live.record.order, None)))
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await live.ended.wait()
+        except TimeoutError:
+            raise SpoolFull("the end of the job cannot be kept yet; the log tells more", field="SPOOL_DIR") from None
 
     def _hindrance(self, record: Record) -> ExportError | None:
         if record.runs >= MOST_RUNS:
@@ -163,46 +127,42 @@ class Runner:
             live.task.cancel()
             await asyncio.wait({live.task})
             raise
-        if not live.task.cancelled() and (fault := live.task.exception()) is not None:
+        if live.is_cancelled and not live.has_begun:  # a task that is cancelled before its first step never takes it
+            await self._surely(self._finish(live.record, self._maker.tell(live.record.order, None)))
+        elif not live.task.cancelled() and (fault := live.task.exception()) is not None:
             LOG.error("a job could not be ended", exc_info=fault, extra={"export_id": live.record.export_id})
 
     async def _make(self, live: Live) -> None:
         """One run, and what comes of it."""
+        live.has_begun = True
         order = live.record.order
         error: BaseException | None = None
         try:
             began_at, runs = self._register.now(), live.record.runs + 1
             await self._register.save(replace(live.record, state=JobState.RUNNING, began_at=began_at, runs=runs))
-            await self._make_file(live)
+            await self._maker.make(live)
         except asyncio.CancelledError as cancelled:
             error = cancelled
             if not live.is_cancelled:
-                await run_to_end(self._put_back(live))
+                await self._surely(self._put_back(live))
                 raise
         except Exception as raised:  # noqa: BLE001 - whatever it is, it is the end of this job alone
             error = raised
             log_cause(raised, export_id=order.export_id, request_id=order.request_id)
-        outcome = self._receipts.take(order.export_id) or self._told(order, error)
-        await run_to_end(self._finish(live.record, outcome))
-
-    async def _make_file(self, live: Live) -> None:
-        order = live.record.order
-        async with (
-            self._open_body(order) as body,
-            self._exporter.open(self._make_job(order, body), admitted=True) as export,
-        ):
-            live.progress = export.progress
-            async with self._open_sink(order, export) as sink:
-                async for chunk in export.body:
-                    await sink.write(chunk)
-            live.record = replace(live.record, media_type=export.media_type, object_tag=sink.object_tag)
+        await self._surely(self._finish(live.record, live.outcome or self._maker.tell(order, error)))
 
     async def _put_back(self, live: Live) -> None:
         """The service stops: the job is for its next start, and what was made of it is forgotten."""
-        self._receipts.take(live.record.export_id)
         queued = replace(live.record, state=JobState.QUEUED, runs=max(live.record.runs - 1, 0))
         with suppress(ExportError):  # it stays as running, and is queued by the next start all the same
             await self._register.save(queued)
+
+    async def _surely(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work, which goes on to its end though whoever waits is cancelled, and before the service has ended."""
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        await asyncio.shield(task)
 
     async def _finish(self, record: Record, outcome: Outcome) -> None:
         """Keep the end; where there is no room for that, as soon as there is."""
@@ -222,18 +182,3 @@ class Runner:
             with suppress(ExportError):
                 await self._register.end(record)
                 return
-
-    def _told(self, order: Order, error: BaseException | None) -> Outcome:
-        """The outcome of a job that did not come as far as an export, told to whoever watches."""
-        is_cancelled = error is None or isinstance(error, asyncio.CancelledError)
-        reason = State.CANCELLED.value if is_cancelled else getattr(error, "reason", ExportError.reason)
-        outcome = outcome_of(
-            order,
-            State.CANCELLED if is_cancelled else State.FAILED,
-            reason,
-            error.detail if isinstance(error, ExportError) else None,
-            self._register.now(),
-        )
-        self._observer.finished(outcome)
-        self._receipts.take(order.export_id)
-        return outcome

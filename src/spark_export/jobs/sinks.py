@@ -12,8 +12,8 @@ from spark_export.delivery.put import put_file
 from spark_export.filename import content_disposition, filename_of
 from spark_export.job import Export
 from spark_export.jobs.folder import JobFiles
+from spark_export.jobs.maker import Sink
 from spark_export.jobs.record import Order
-from spark_export.jobs.runner import Sink
 from spark_export.writers.base import Chunk
 
 

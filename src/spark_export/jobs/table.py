@@ -7,6 +7,7 @@ from sqlite3 import Connection, Row
 
 from spark_export.jobs.record import OUTCOMES, Callback, JobState, Key, Order, Record
 
+VERSION = 1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     place INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,0 +1,97 @@
+"""Makes the file of a job, once: an export as every other is, with a sink in the place of a client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from spark_export.errors import ExportError
+from spark_export.job import Export, Job
+from spark_export.jobs.receipt import outcome_of
+from spark_export.jobs.record import Order
+from spark_export.jobs.register import Live
+from spark_export.observe import Observer
+from spark_export.outcome import Outcome, State
+from spark_export.pipeline import Exporter
+from spark_export.receipts import Receipts
+from spark_export.writers.base import Chunk
+
+
+class Sink(Protocol):
+    """Takes the chunks of a file.
+
+    Attributes:
+        object_tag: entity tag of the object, once it is whole; None where it is no object.
+    """
+
+    object_tag: str | None
+
+    async def write(self, chunk: Chunk) -> None:
+        """Take the whole chunk.
+
+        Raises:
+            SinkError: it cannot be taken.
+        """
+        ...
+
+
+OpenSink = Callable[[Order, Export], AbstractAsyncContextManager[Sink]]
+"""Where the file of an order goes; it is there when the block ends well, else not at all."""
+OpenBody = Callable[[Order], AbstractAsyncContextManager[Path | None]]
+"""The body of an order, in a folder of its own; None where it has none."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes files.
+
+    Attributes:
+        open_body, open_sink: what they are made of, and where they go.
+        make_job: the export of an order and its body.
+        exporter: makes it.
+        receipts, observer: told of the end.
+        now: seconds since the epoch.
+    """
+
+    open_body: OpenBody
+    open_sink: OpenSink
+    make_job: Callable[[Order, Path | None], Job]
+    exporter: Exporter
+    receipts: Receipts
+    observer: Observer
+    now: Callable[[], float]
+
+    async def make(self, live: Live) -> None:
+        """Make the file; what came of it is the job's outcome, unless it did not come as far as an export.
+
+        Raises:
+            ExportError: as of `Exporter.open`, and of the sink.
+        """
+        order = live.record.order
+        async with self.open_body(order) as body:
+            job = self.make_job(order, body)
+            try:
+                async with self.exporter.open(job, admitted=True) as export:
+                    live.progress = export.progress
+                    async with self.open_sink(order, export) as sink:
+                        async for chunk in export.body:
+                            await sink.write(chunk)
+                    live.record = replace(live.record, media_type=export.media_type, object_tag=sink.object_tag)
+            finally:
+                # At once: other exports' outcomes may displace it.
+                live.outcome = self.receipts.take(order.export_id)
+
+    def tell(self, order: Order, error: BaseException | None) -> Outcome:
+        """The outcome of a job that did not come as far as an export, told to whoever watches."""
+        is_cancelled = error is None or isinstance(error, asyncio.CancelledError)
+        reason = State.CANCELLED.value if is_cancelled else getattr(error, "reason", ExportError.reason)
+        detail = error.detail if isinstance(error, ExportError) else None
+        state = State.CANCELLED if is_cancelled else State.FAILED
+        outcome = outcome_of(order, state, reason, detail, self.now())
+        self.observer.finished(outcome)
+        self.receipts.take(order.export_id)
+        return outcome
