@@ -46,10 +46,11 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
         database = _open_database(folder)
         stack.callback(database.close)
         register = Register(database, service.clocks.wall)
-        room = Room(settings.spool_max_bytes, lambda: keeper.give_way())  # noqa: PLW0108 - made below, of this
+        room = Room(settings.spool_max_bytes, lambda caller: keeper.give_way(caller))  # noqa: PLW0108 - made of this
         files = JobFiles(folder, room)
         keeper = Keeper(register, files, settings.job_ttl_seconds, settings.receipts_seconds, settings.receipts_kept)
         maker = Maker(
+            read_order=register.order,
             open_body=lambda order: _open_body(service, files, order),
             open_sink=Sinks(files).open,
             make_job=lambda order, body: job_of(service, order, body),
@@ -60,11 +61,12 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
         )
         runner = Runner(register, files, maker, service.gate, settings.job_ttl_seconds)
         await register.load()
-        await asyncio.to_thread(files.sweep, {*register.live}, {*register.kept})
+        alive = {export_id: live.record.order.caller for export_id, live in register.live.items()}
+        await files.sweep(alive, register.kept)
         await runner.take_up()
         teller = Teller(register, service.signer, AddressPolicy(settings.callback_allow))
         jobs = Jobs(
-            register, files, runner, service.receipts, service.gate, settings.max_jobs, settings.job_ttl_seconds
+            register, files, runner, keeper, service.receipts, service.gate, settings.max_jobs, settings.job_ttl_seconds
         )
         service.metrics.show_jobs(lambda: jobs.waiting, lambda: jobs.running, lambda: room.used_bytes)
         async with runner.running(), _running(keeper.run(), teller.run()):
@@ -110,8 +112,9 @@ def job_of(service: Service, order: Order, body: Path | None) -> Job:
         body: file of its rows, in a folder of its own.
 
     Raises:
-        Forbidden: its caller may no longer export that.
+        Forbidden: its caller may no longer export that, or its file no longer go there.
     """
+    service.check_job(order.request)
     caller = _caller_of(service, order)
     if order.request.dataset is not None:
         caller.check(order.request.dataset)

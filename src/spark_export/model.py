@@ -6,10 +6,11 @@ The request is validated here once, at the edge; everything behind it trusts it.
 from __future__ import annotations
 
 import codecs
+import math
 import re
 import zoneinfo
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -124,8 +125,15 @@ def _check_delimiter(character: str) -> str:
     return character
 
 
+def _check_finite(values: Iterable[Any]) -> None:
+    """JSON has no others (RFC 8259 6); `1e999` is read as one all the same."""
+    if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+        raise ValueError("takes finite numbers")
+
+
 def _check_scalars(value: Any) -> Any:
     """One scalar, or a list of them as a tuple; a union of types would answer a mistake with five complaints."""
+    _check_finite(value if isinstance(value, list | tuple) else [value])
     if isinstance(value, list | tuple):
         _at_most(MOST_VALUES)(value)
         if not all(isinstance(each, str | int | float | bool) for each in value):
@@ -137,6 +145,7 @@ def _check_scalars(value: Any) -> Any:
 
 
 def _check_params(values: dict[str, Any]) -> dict[str, Any]:
+    _check_finite(values.values())
     for name, value in values.items():
         if value is not None and not isinstance(value, str | int | float | bool):
             raise ValueError(f"{name!r} takes a text, a number or a boolean")

@@ -105,6 +105,15 @@ def test_told_again(telling: Server) -> None:
     assert len({fields["webhook-timestamp"] for fields, _ in receiver.received}) == 3
 
 
+def test_a_token_of_the_url_is_shown_to_nobody(telling: Server) -> None:
+    """The query of a callback's URL is sent to its receiver, and stands in no receipt."""
+    with receiving() as receiver:
+        export_id = job(telling, TRADES | {"callback_url": receiver.url + "?token=t0p"})
+        assert told(telling, export_id)["url"] == receiver.url
+    assert b"t0p" not in receiver.received[0][1]
+    assert "t0p" not in telling.log.read_text()
+
+
 def test_told_no_more(telling: Server) -> None:
     """A receiver that is gone (410) is not asked again."""
     with receiving(410) as receiver:
@@ -203,6 +212,23 @@ def test_only_where_it_may(delivering: Server, url: str) -> None:
     """What is not below an allowed prefix is refused at once."""
     refused = delivering.export(TRADES | {"deliver": {"url": url}})
     assert (refused.status_code, refused.json()["field"]) == (403, "deliver.url")
+
+
+def test_delivered_once(start: Start, s3: S3, tmp_path: Path) -> None:
+    """A delivery has no file here that could give way, whatever is started anew; its key still has its answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (CREDENTIALS | {"AWS_ENDPOINT_URL": s3.url}).items():
+            patch.setenv(name, value)
+        settings = {"SPOOL_DIR": str(tmp_path), "DELIVER_ALLOW": f"{SHOWN}/", "SPOOL_MAX_BYTES": str(2**20)}
+        server = start(**settings)
+        request = TRADES | {"deliver": {"url": f"{SHOWN}/once.csv"}}
+        first = job(server, request, Idempotency_Key="once")
+        assert server.until_ended(first)["state"] == "completed"
+        server = start(killed(server), **settings)
+    for _ in range(6):
+        server.until_ended(job(server))
+    assert server.receipt(first)["state"] == "completed"
+    assert job(server, request, Idempotency_Key="once") == first
 
 
 def test_to_a_presigned_url(delivering: Server, s3: S3) -> None:

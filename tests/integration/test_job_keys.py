@@ -110,6 +110,24 @@ def test_a_file_that_is_gone(server: Server) -> None:
     assert (again.content, again.headers["X-Export-Id"] != first.headers["X-Export-Id"]) == (first.content, True)
 
 
+def test_a_key_is_free_when_its_client_has_left(server: Server) -> None:
+    """Who was waiting for a job and left may come again at once, and finds it."""
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/export", json=ENDLESS, headers=KEY | {"Prefer": "respond-async, wait=60"}, timeout=1)
+    server.until(lambda: post(server, ENDLESS, Prefer="respond-async").status_code == 202)
+    (receipt,) = server.get("/exports?limit=1").json()
+    assert remove(server, receipt["export_id"]) == 204
+
+
+def test_a_key_lives_as_long_as_its_file(start: Start) -> None:
+    """Once the file is over the key is new, even before the file has gone."""
+    server = start(JOB_TTL_SECONDS="2")
+    first = post(server).headers["X-Export-Id"]
+    server.until(lambda: content(server, first).status_code == 410)
+    again = post(server)
+    assert (again.status_code, again.headers["X-Export-Id"] != first) == (200, True)
+
+
 def test_keys_are_a_callers_own(start: Start) -> None:
     """Another caller's key of the same text is another key."""
     server = start(API_KEYS="a=one,b=two")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import sqlite3
 import threading
 import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from pathlib import Path
@@ -148,11 +150,15 @@ def test_failed_while_it_is_waited_for(jobs: Server) -> None:
         ({"dataset": "trades", "deliver": {"url": "file:///etc/passwd"}}, 422, "deliver.url"),
         ({"dataset": "trades", "deliver": "s3://bucket/key"}, 422, "deliver"),
         ({"dataset": "trades", "format": "xls"}, 422, "format"),
+        ({"dataset": "trades", "params": {"rows": float("1e999")}}, 422, "params"),
+        ({"dataset": "trades", "where": [{"column": "price", "op": "lt", "value": 1e999}]}, 422, "where[0].value"),
     ],
 )
 def test_refused_at_once(jobs: Server, request_: object, status: int, field: str) -> None:
     """What can be known to be wrong before the job runs is told before it is accepted."""
-    answer = jobs.submit(request_)
+    body = json.dumps(request_).replace("Infinity", "1e999")
+    fields = {"Content-Type": "application/json", "Prefer": "respond-async"}
+    answer = httpx.post(f"{jobs.url}/export", content=body, headers=fields)
     assert (answer.status_code, answer.json()["field"]) == (status, field)
 
 
@@ -298,8 +304,8 @@ def test_head(jobs: Server) -> None:
     assert {name: value for name, value in head.headers.items() if name not in unlike} == {
         name: value for name, value in whole.headers.items() if name not in unlike
     }
-    part = httpx.head(url, headers={"Range": "bytes=0-9"})
-    assert (part.status_code, part.headers["Content-Length"]) == (206, "10")
+    part = httpx.head(url, headers={"Range": "bytes=0-9"})  # which is for GET alone (RFC 9110 14.2)
+    assert (part.status_code, part.headers["Content-Length"]) == (200, str(len(whole.content)))
 
 
 def test_an_empty_file(jobs: Server) -> None:
@@ -389,6 +395,85 @@ def test_expired_by_room(start: Start, tmp_path: Path) -> None:
     assert (large["state"], large["reason"]) == ("failed", "spool_full")
     assert "SPOOL_MAX_BYTES" in large["detail"] or str(2**20) in large["detail"]
     assert finished(server)
+
+
+def test_nobodys_files_give_way_to_a_greedier_caller(start: Start) -> None:
+    """A caller whose file would take all the room loses its own files, not those of one who keeps less."""
+    server = start(SPOOL_MAX_BYTES=str(2**20), API_KEYS="a=one,b=two")
+    one, two = ({"Authorization": f"Bearer {key}", "Prefer": "respond-async, wait=20"} for key in ("one", "two"))
+    own = [httpx.post(f"{server.url}/export", json=TRADES, headers=one).headers["X-Export-Id"] for _ in range(2)]
+    large = TRADES | {"params": {"rows": 20_000}}
+    refused = httpx.post(f"{server.url}/export", json=large, headers=two)
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:spark-export:problem:spool-full")
+    assert int(refused.headers.get("Retry-After", 1)) >= 1
+    for export_id in own:
+        assert server.get(f"/exports/{export_id}/content", headers=one).status_code == 200
+
+
+def test_places_are_counted_while_jobs_are_accepted(start: Start, data: Path) -> None:
+    """However many come at once, no more are accepted than may wait."""
+    server = start(DATASETS=str(data / "datasets.toml"), MAX_CONCURRENT="1", MAX_JOBS="4")
+    running = job(server, ENDLESS)
+    server.until(lambda: server.receipt(running)["state"] == "running")
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda _: server.submit(TRADES), range(20)))
+    assert sorted(answer.status_code for answer in answers) == [202] * 2 + [503] * 18
+    for export_id in [running, *(answer.headers["X-Export-Id"] for answer in answers if answer.status_code == 202)]:
+        assert remove(server, export_id) == 204
+
+
+def test_a_request_of_a_megabyte_is_forgotten_with_its_job(start: Start, tmp_path: Path) -> None:
+    """What only making a file takes is not kept with its receipt: neither on disk nor for whoever lists receipts."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    columns = [{"name": "id", "label": "x" * 1900}] * 10
+    where = [{"column": "note", "op": "in", "value": ["y" * 90 for _ in range(9000)]}]
+    export_id = finished(server, TRADES | {"columns": columns, "where": where})
+    (database,) = tmp_path.glob("jobs-*/jobs.sqlite")
+    with closing(sqlite3.connect(database)) as connection:
+        ((order, shown),) = connection.execute("SELECT order_json, shown_json FROM jobs").fetchall()
+    assert (order, len(shown) < 3000) == (None, True)
+    assert server.receipt(export_id)["rows"] == 0
+
+
+def test_a_row_that_cannot_be_read(start: Start, tmp_path: Path) -> None:
+    """A job that this version cannot read is nobody's, and keeps no other from being served or started."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    spoiled, other = finished(server), finished(server)
+    (database,) = tmp_path.glob("jobs-*/jobs.sqlite")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE jobs SET shown_json = '{}' WHERE export_id = ?", (spoiled,))
+    assert server.get(f"/exports/{spoiled}").status_code == 404
+    assert [each["export_id"] for each in server.get("/exports").json()] == [other]
+    server.process.kill()
+    server.process.wait()
+    server = start(int(server.url.rpartition(":")[2]), SPOOL_DIR=str(tmp_path))
+    assert content(server, other).status_code == 200
+
+
+def test_waiting_ends_with_the_service(start: Start, data: Path) -> None:
+    """Who waits while the service shuts down is told of its job, which the next start makes."""
+    server = start(DATASETS=str(data / "datasets.toml"), DRAIN_SECONDS="2")
+    answers: list[httpx.Response] = []
+    waiting = threading.Thread(target=lambda: answers.append(server.submit(ENDLESS, Prefer="respond-async, wait=60")))
+    waiting.start()
+    server.until(lambda: server.health()[0] == 1)
+    server.process.terminate()
+    waiting.join(timeout=30)
+    assert [answer.status_code for answer in answers] == [202]
+    assert server.process.wait(timeout=30) == 0
+
+
+def test_events_come_when_something_has_changed(start: Start, data: Path) -> None:
+    """A job that waits sends no event that differs only in the time that has gone by."""
+    server = start(DATASETS=str(data / "datasets.toml"), MAX_CONCURRENT="1")
+    running = job(server, ENDLESS)
+    server.until(lambda: server.receipt(running)["state"] == "running")
+    queued = job(server, ENDLESS)
+    ending = threading.Timer(2.0, remove, (server, queued))
+    ending.start()
+    assert [each["state"] for each in events_of(server, queued)] == ["queued", "cancelled"]
+    ending.join()
+    assert remove(server, running) == 204
 
 
 def test_metrics(start: Start) -> None:

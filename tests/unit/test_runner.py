@@ -99,7 +99,7 @@ def play(tmp_path: Path, act: Callable[[Desk], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-async def _nothing() -> bool:
+async def _nothing(_: str) -> bool:
     return False
 
 

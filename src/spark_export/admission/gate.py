@@ -57,13 +57,18 @@ class Gate:
         self._looking: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._busy = asyncio.Event()
+        self._drains = asyncio.Event()
         self._idle.set()
         self.running = 0
         self.arriving = 0
-        self.draining = False
 
     def __repr__(self) -> str:
         return f"<Gate running {self.running}/{self.slots}, waiting {self.waiting}/{self.queue}>"
+
+    @property
+    def draining(self) -> bool:
+        """Whether nobody is admitted any more."""
+        return self._drains.is_set()
 
     @property
     def waiting(self) -> int:
@@ -148,10 +153,14 @@ class Gate:
 
     def drain(self) -> None:
         """Admit nobody any more and send away whoever waits; those who run go on."""
-        self.draining = True
+        self._drains.set()
         for ticket in self._turns:
             if not ticket.done():
                 ticket.set_exception(draining_error())
+
+    async def until_draining(self) -> None:
+        """Return when nobody is admitted any more."""
+        await self._drains.wait()
 
     async def until_idle(self) -> None:
         """Return when nothing runs."""

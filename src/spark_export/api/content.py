@@ -62,8 +62,8 @@ class ContentResponse(Response):
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(self._record) | self._more
         try:
-            status, part = self._choose(Headers(scope=scope), headers)
-            file = None if status == 304 or scope["method"] == "HEAD" else await self._open()
+            status, part = self._choose(scope["method"], Headers(scope=scope), headers)
+            file = None if status == 304 else await self._open()
         except ExportError as error:
             response = problem_response(error, request_id_of(scope), self._record.export_id)
             await response(scope, receive, send)
@@ -75,14 +75,14 @@ class ContentResponse(Response):
             headers["Content-Length"] = str(len(part))
         try:
             await send({"type": "http.response.start", "status": status, "headers": raw(headers)})
-            if file is not None:
+            if file is not None and scope["method"] != "HEAD":
                 await self._send_part(file, part, scope, send)
         finally:
             if file is not None:
                 await file.close()
         await send(body_of(b"", more=False))
 
-    def _choose(self, asked: Headers, headers: Mapping[str, str]) -> tuple[int, range]:
+    def _choose(self, method: str, asked: Headers, headers: Mapping[str, str]) -> tuple[int, range]:
         """The status, and which bytes."""
         size = self._record.file_bytes
         if self._is_whole:
@@ -90,7 +90,9 @@ class ContentResponse(Response):
         check_match(asked, headers["ETag"])
         if is_known(asked, headers["ETag"]):
             return 304, range(0)
-        part = range_of(asked, size, headers["ETag"], headers["Last-Modified"])
+        # A range is for GET alone (RFC 9110 14.2).
+        is_get = method == "GET"
+        part = range_of(asked, size, headers["ETag"], headers["Last-Modified"]) if is_get else None
         return (200, range(size)) if part is None else (206, part)
 
     async def _open(self) -> Any:

@@ -23,6 +23,7 @@ LOG = logging.getLogger("spark_export")
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:spark-export:problem:"
+SPOOL_RETRY_SECONDS = 60
 REGISTERED_TYPES = {"quota-exceeded": "https://iana.org/assignments/http-problem-types#quota-exceeded"}
 
 STATUS: dict[type[errors.ExportError], HTTPStatus] = {
@@ -135,6 +136,8 @@ def _headers(error: errors.ExportError) -> dict[str, str]:
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, errors.AdmissionError):
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.SpoolFull | errors.KeyInUse | errors.ContentNotReady):
+        headers["Retry-After"] = str(SPOOL_RETRY_SECONDS if isinstance(error, errors.SpoolFull) else 1)
     if isinstance(error, errors.RateLimited) and isinstance(error.quota, Quota):
         headers |= quota_headers(error.quota)
     if isinstance(error, errors.Unauthorized):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -148,17 +149,17 @@ class EventsResponse(Response):
         await send(body_of(b"", more=False))
 
     async def _iter_events(self) -> AsyncGenerator[bytes, None]:
-        shown, quiet_seconds, is_ended = b"", 0.0, False
+        shown, quiet_seconds, is_ended = None, 0.0, False
         while not is_ended:
             try:
                 receipt = await self._jobs.receipt(self._caller, self._export_id)
             except UnknownExport:  # it was removed meanwhile
                 return
             is_ended = is_final(receipt)
-            event = RECEIPTS.dump_json(receipt)
-            if event != shown:
-                yield b"id: %s\ndata: %s\n\n" % (receipt.state.value.encode(), event)
-                shown, quiet_seconds = event, 0.0
+            seen = replace(receipt, seconds=0.0, queued_seconds=0.0)  # time goes by whatever happens
+            if seen != shown:
+                yield b"id: %s\ndata: %s\n\n" % (receipt.state.value.encode(), RECEIPTS.dump_json(receipt))
+                shown, quiet_seconds = seen, 0.0
             elif quiet_seconds >= QUIET_SECONDS:
                 yield b": still here\n\n"
                 quiet_seconds = 0.0

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from fastapi import Request
 from fastapi.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from spark_export.access import Caller
 from spark_export.api.content import ContentResponse
 from spark_export.api.ids import request_id_of
 from spark_export.api.preferences import Preferences, fingerprint
 from spark_export.api.problems import failure_response, quota_headers
-from spark_export.api.streaming import ExportResponse
+from spark_export.api.streaming import ExportResponse, run_until_left, until_disconnect
 from spark_export.errors import InvalidField
 from spark_export.factory import Service
 from spark_export.job import Job
@@ -81,7 +81,7 @@ class Submission:
             address=self.caller.address,
             request=job.request,
             file_format=job.file_format,
-            has_rows=isinstance(body, memoryview),
+            has_body=body is not None,
             form=form,
         )
         if self.preferences.is_async or job.request.is_job:
@@ -105,22 +105,25 @@ class Submission:
 
     async def _accept(self, order: Order, job: Job, body: memoryview | Path | None, key: Key | None) -> Response:
         self.service.check_job(order.request)
-        self.jobs.check(self.caller.name)
-        quota = self.service.exporter.take_token(self.caller)
         if order.request.dataset is not None:
             job.table()  # its parameters
-        receipt = await self.jobs.accept(order, body, key)
-        return await self._answer_job(receipt.export_id, quota_headers(quota))
+        with self.jobs.place(self.caller.name):
+            quota = self.service.exporter.take_token(self.caller)
+            receipt = await self.jobs.accept(order, body, key)
+        return self._job(receipt.export_id, quota_headers(quota))
 
     async def _answer_again(self, record: Record) -> Response:
         if record.order.is_stream:
             return self._content(await self.jobs.content(self.caller.name, record.export_id), {})
-        return await self._answer_job(record.export_id, {})
+        return self._job(record.export_id, {})
+
+    def _job(self, export_id: str, headers: dict[str, str]) -> Response:
+        if self.preferences.is_async:
+            headers |= {"Preference-Applied": self.preferences.applied}
+        return JobResponse(lambda: self._answer_job(export_id, headers))
 
     async def _answer_job(self, export_id: str, headers: dict[str, str]) -> Response:
         """The job's file, where it is there in time; else where to look for it."""
-        if self.preferences.is_async:
-            headers |= {"Preference-Applied": self.preferences.applied}
         is_ended = self.preferences.wait_seconds > 0 and await self.jobs.until_ended(
             export_id, self.preferences.wait_seconds
         )
@@ -167,6 +170,32 @@ class HoldingResponse(Response):
         """Send it."""
         with self._held:
             await self._response(scope, receive, send)
+
+
+class JobResponse(Response):
+    """The answer of a job, for which its client may wait; when it leaves, its Idempotency-Key need not wait for it.
+
+    Args:
+        answer: makes it.
+    """
+
+    def __init__(self, answer: Callable[[], Awaitable[Response]]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait, and send it."""
+        await run_until_left(self._send(scope, send), until_disconnect(receive))
+
+    async def _send(self, scope: Scope, send: Send) -> None:
+        response = await self._answer()
+        await response(scope, _never, send)
+
+
+async def _never() -> Message:
+    """What a response receives whose client is looked after already."""
+    forever: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await forever
 
 
 def accepted_response(receipt: Receipt, headers: dict[str, str]) -> Response:

@@ -52,7 +52,8 @@ class Database:
             ExportError: the database cannot be read or written.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+            # A call that waits for the thread would be given up with whoever waits for it.
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work))
         except sqlite3.Error as error:
             raise translated(error) from error
 

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,72 +91,83 @@ class JobFiles:
         """The file of the job."""
         return self._files / export_id
 
-    async def keep_rows(self, export_id: str, rows: memoryview) -> None:
+    async def keep_rows(self, export_id: str, caller: str, rows: memoryview) -> None:
         """Store the JSON text of rows as the job's body.
 
         Raises:
             SpoolFull: there is no room for it.
         """
-        async with self._writing(self.body(export_id)) as file:
+        async with self._writing(self.body(export_id), caller) as file:
             await file.write(rows)
 
-    async def keep_body(self, export_id: str, body: Path) -> None:
+    async def keep_body(self, export_id: str, caller: str, body: Path) -> None:
         """Take a file of this file system over as the job's body.
 
         Raises:
             SpoolFull: there is no room for it.
         """
         size = (await asyncio.to_thread(body.stat)).st_size
-        await self.room.take(size)
+        await self.room.take(caller, size)
         try:
-            await asyncio.to_thread(_store_and_move, body, self.body(export_id))
+            with _told_as_sink_error():
+                await asyncio.to_thread(_store_and_move, body, self.body(export_id))
         except BaseException:
-            self.room.give(size)
+            self.room.give(caller, size)
             raise
 
-    def open_file(self, export_id: str) -> AbstractAsyncContextManager[Writing]:
+    def open_file(self, export_id: str, caller: str) -> AbstractAsyncContextManager[Writing]:
         """Takes the chunks of the job's file, which is there when the block ends well; else nothing of it is left.
 
         Raises:
             SpoolFull: there is no room for it.
             SinkError: it cannot be written.
         """
-        return self._writing(self.file(export_id))
+        return self._writing(self.file(export_id), caller)
 
-    async def remove_body(self, export_id: str) -> None:
-        """Remove the job's body, where it has one."""
-        self.room.give(await run_to_end(asyncio.to_thread(_remove, self.body(export_id))))
+    async def remove_body(self, export_id: str, caller: str) -> None:
+        """Remove the job's body, where it has one.
 
-    async def remove_file(self, export_id: str) -> None:
-        """Remove the job's file, where it has one; whoever reads it reads on."""
-        self.room.give(await run_to_end(asyncio.to_thread(_remove, self.file(export_id))))
+        Raises:
+            SinkError: it cannot be removed.
+        """
+        await run_to_end(self._remove(self.body(export_id), caller))
 
-    def sweep(self, bodies: Collection[str], files: Collection[str]) -> None:
-        """Remove what is neither of these bodies nor of these files, and count what is left."""
+    async def remove_file(self, export_id: str, caller: str) -> None:
+        """Remove the job's file, where it has one; whoever reads it reads on.
+
+        Raises:
+            SinkError: it cannot be removed.
+        """
+        await run_to_end(self._remove(self.file(export_id), caller))
+
+    async def _remove(self, path: Path, caller: str) -> None:
+        with _told_as_sink_error():
+            self.room.give(caller, await asyncio.to_thread(_remove, path))
+
+    async def sweep(self, bodies: Mapping[str, str], files: Mapping[str, str]) -> None:
+        """Remove what is neither of these bodies nor of these files, and count what is left for their callers."""
         for folder, known in ((self._bodies, bodies), (self._files, files)):
-            for path in folder.iterdir():
-                if path.name in known:
-                    self.room.used_bytes += path.stat().st_size
-                else:
-                    path.unlink()
+            for name, size in await asyncio.to_thread(_sweep, folder, known):
+                await self.room.take(known[name], size)
 
     @asynccontextmanager
-    async def _writing(self, path: Path) -> AsyncIterator[Writing]:
-        part, writing = path.with_name(path.name + PART), None
+    async def _writing(self, path: Path, caller: str) -> AsyncIterator[Writing]:
+        part, writing, placing = path.with_name(path.name + PART), None, None
         try:
             with _told_as_sink_error():
-                writing = Writing(await aiofiles.open(part, "wb", buffering=0), self.room)
+                writing = Writing(await aiofiles.open(part, "wb", buffering=0), self.room, caller)
             try:
                 yield writing
                 await writing.store()
             finally:
                 await run_to_end(writing.close())
+            placing = asyncio.ensure_future(asyncio.to_thread(put_in_place, part, path))
             with _told_as_sink_error():
-                await asyncio.to_thread(put_in_place, part, path)
+                await asyncio.shield(placing)
         except BaseException:
             if writing is not None:
-                self.room.give(writing.size_bytes)
-            await run_to_end(asyncio.to_thread(_remove, part))
+                self.room.give(caller, writing.size_bytes)
+            await run_to_end(_undo(placing, part, path))
             raise
 
 
@@ -169,6 +180,7 @@ class Writing:
     Args:
         file: of aiofiles, without a buffer.
         room: asked for every byte.
+        caller: whose bytes they are.
 
     Attributes:
         size_bytes: so far.
@@ -177,9 +189,10 @@ class Writing:
 
     object_tag: str | None = None
 
-    def __init__(self, file: Any, room: Room) -> None:
+    def __init__(self, file: Any, room: Room, caller: str) -> None:
         self._file = file
         self._room = room
+        self._caller = caller
         self._writing: asyncio.Future[None] | None = None
         self._storing: asyncio.Future[None] | None = None
         self._unstored_bytes = 0
@@ -193,7 +206,7 @@ class Writing:
             SinkError: that one could not be written.
         """
         data = memoryview(chunk).cast("B")
-        await self._room.take(len(data))
+        await self._room.take(self._caller, len(data))
         self.size_bytes += len(data)
         with _told_as_sink_error():
             await _until(self._writing)
@@ -239,6 +252,25 @@ def _store_and_move(body: Path, to: Path) -> None:
     with body.open("rb") as file:
         os.fsync(file.fileno())
     put_in_place(body, to)
+
+
+async def _undo(placing: asyncio.Future[None] | None, part: Path, path: Path) -> None:
+    """Remove a file, be it on its way to its name, which goes on whoever is cancelled."""
+    if placing is not None:
+        await asyncio.gather(placing, return_exceptions=True)
+        await asyncio.to_thread(_remove, path)
+    await asyncio.to_thread(_remove, part)
+
+
+def _sweep(folder: Path, known: Collection[str]) -> list[tuple[str, int]]:
+    """Remove what is not known; names and sizes of the rest."""
+    left = []
+    for path in folder.iterdir():
+        if path.name in known:
+            left.append((path.name, path.stat().st_size))
+        else:
+            path.unlink()
+    return left
 
 
 def _remove(path: Path) -> int:

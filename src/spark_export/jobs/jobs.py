@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from heapq import nlargest
 from itertools import chain
 from pathlib import Path
 
 from spark_export.admission.gate import Gate, draining_error
-from spark_export.errors import ContentExpired, ContentNotReady, KeyReused, NoContent, QueueFull, UnknownExport
+from spark_export.errors import (
+    ContentExpired,
+    ContentNotReady,
+    ExportError,
+    KeyReused,
+    NoContent,
+    QueueFull,
+    UnknownExport,
+)
 from spark_export.jobs.folder import JobFiles, Writing
+from spark_export.jobs.keeper import Keeper
 from spark_export.jobs.keys import FIELD, Keys
 from spark_export.jobs.receipt import Receipt, receipt_of_stream
 from spark_export.jobs.record import Callback, JobState, Key, Order, Record, ended
@@ -29,7 +40,7 @@ class Jobs:
     """The jobs of one service.
 
     Args:
-        register, files, runner: of jobs.
+        register, files, runner, keeper: of jobs.
         receipts: of exports that are none.
         gate: says when the service drains.
         most_waiting: jobs that may wait, of one caller half.
@@ -45,6 +56,7 @@ class Jobs:
         register: Register,
         files: JobFiles,
         runner: Runner,
+        keeper: Keeper,
         receipts: Receipts,
         gate: Gate,
         most_waiting: int,
@@ -55,9 +67,11 @@ class Jobs:
         self._register = register
         self._receipts = receipts
         self._gate = gate
+        self._accepting: Counter[str] = Counter()
         self._most_waiting = most_waiting
         self._ttl_seconds = ttl_seconds
         self._runner = runner
+        self._keeper = keeper
 
     @property
     def waiting(self) -> int:
@@ -69,6 +83,20 @@ class Jobs:
         """How many run."""
         return len(self._register.live) - self.waiting
 
+    @contextmanager
+    def place(self, caller: str) -> Iterator[None]:
+        """A place among those that wait, for a job that is being accepted.
+
+        Raises:
+            QueueFull, Draining: as of `check`.
+        """
+        self.check(caller)
+        self._accepting[caller] += 1
+        try:
+            yield
+        finally:
+            self._accepting[caller] -= 1
+
     def check(self, caller: str) -> None:
         """Refuse what could not be accepted now.
 
@@ -78,7 +106,8 @@ class Jobs:
         """
         if self._gate.draining:
             raise draining_error()
-        waiting, own = self.waiting, self._register.turns.held_by(caller)
+        waiting = self.waiting + self._accepting.total()
+        own = self._register.turns.held_by(caller) + self._accepting[caller]
         if waiting >= self._most_waiting or own >= self._most_waiting // 2:
             detail = (
                 f"{waiting} jobs wait already, {own} of them this caller's, who may have half of {self._most_waiting}"
@@ -97,25 +126,25 @@ class Jobs:
             SpoolFull: there is no room for it.
         """
         if isinstance(body, Path):
-            await self.files.keep_body(order.export_id, body)
+            await self.files.keep_body(order.export_id, order.caller, body)
         elif body is not None:
-            await self.files.keep_rows(order.export_id, body)
+            await self.files.keep_rows(order.export_id, order.caller, body)
         url = order.request.callback_url
         record = Record(
-            order,
+            order.shown(),
             JobState.QUEUED,
             self._register.now(),
             callback=None if url is None else Callback(url),
             key=key,
         )
-        await run_to_end(self._enlist(record))
+        await run_to_end(self._enlist(record, order))
         return self._register.receipt(record)
 
-    async def _enlist(self, record: Record) -> None:
+    async def _enlist(self, record: Record, order: Order) -> None:
         try:
-            await self._register.save(record)
+            await self._register.enlist(record, order)
         except BaseException:
-            await self.files.remove_body(record.export_id)
+            await self.files.remove_body(order.export_id, order.caller)
             raise
         live = self._register.live[record.export_id] = Live(record)
         self._runner.enqueue(live)
@@ -128,6 +157,9 @@ class Jobs:
         """
         record = await self._register.find_by_key(caller, key.text)
         if record is None or record.key is None:
+            return None
+        if record.has_file and (self._is_over(record) or not await asyncio.to_thread(self._has_file, record)):
+            await self._keeper.expire([record.export_id])  # a key lives as long as its file
             return None
         if record.key.fingerprint != key.fingerprint:
             raise KeyReused("this key came with another request; take a new one for each", field=FIELD)
@@ -155,13 +187,16 @@ class Jobs:
         return [each if isinstance(each, Receipt) else receipt_of_stream(each) for each in newest]
 
     async def until_ended(self, export_id: str, seconds: float) -> bool:
-        """Wait so long for the job's end; whether it has ended."""
+        """Wait so long for the job's end, or until the service shuts down; whether it has ended."""
         live = self._register.live.get(export_id)
         if live is None:
             return True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await live.ended.wait()
+        waits = [asyncio.ensure_future(each) for each in (live.ended.wait(), self._gate.until_draining())]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
         return live.ended.is_set()
 
     async def content(self, caller: str, export_id: str) -> Record:
@@ -196,9 +231,14 @@ class Jobs:
         live = self._register.live.get(export_id)
         if live is not None and record is not None:
             await self._runner.cancel(live)
-        elif record is not None:
+            record = await self._register.find(export_id)  # it may have been completed just then
+        if live is None or (record is not None and record.has_file):
+            await self._remove_ended(caller, export_id, record)
+
+    async def _remove_ended(self, caller: str, export_id: str, record: Record | None) -> None:
+        if record is not None:
             await self._register.remove(export_id)
-            await self.files.remove_file(export_id)
+            await self.files.remove_file(export_id, caller)
         else:
             await self.receipt(caller, export_id)
             self._receipts.take(export_id)
@@ -208,6 +248,9 @@ class Jobs:
         if record is not None and record.order.caller != caller:
             raise _unknown()
         return record
+
+    def _has_file(self, record: Record) -> bool:
+        return self.files.file(record.export_id).is_file()
 
     def keeping(self, order: Order, key: Key) -> KeptStream:
         """Keeps the file of an export that is streamed, for whoever comes with the key again."""
@@ -230,7 +273,7 @@ class KeptStream:
     def __init__(
         self, order: Order, key: Key, register: Register, files: JobFiles, receipts: Receipts, ttl_seconds: float
     ) -> None:
-        self._order = replace(order, is_stream=True)
+        self._order = replace(order.shown(), is_stream=True)
         self._key = key
         self._register = register
         self._files = files
@@ -243,7 +286,7 @@ class KeptStream:
         Raises:
             SinkError: it cannot be stored.
         """
-        return self._files.open_file(self._order.export_id)
+        return self._files.open_file(self._order.export_id, self._order.caller)
 
     async def keep(self, media_type: str) -> None:
         """Keep the file, now that the export has ended well.
@@ -251,7 +294,7 @@ class KeptStream:
         Raises:
             SpoolFull: there is no room for that.
         """
-        outcome = self._receipts.take(self._order.export_id)
+        outcome = self._receipts.get(self._order.export_id)
         if outcome is None:
             return
         record = Record(
@@ -263,11 +306,16 @@ class KeptStream:
             media_type=media_type,
             key=self._key,
         )
+        await run_to_end(self._end(ended(record, outcome, self._register.now(), self._ttl_seconds)))
+
+    async def _end(self, record: Record) -> None:
+        """Either the record is kept with the file, or neither."""
         try:
-            await run_to_end(self._register.end(ended(record, outcome, self._register.now(), self._ttl_seconds)))
-        except BaseException:
-            await self._files.remove_file(self._order.export_id)
+            await self._register.end(record)
+        except ExportError:
+            await self._files.remove_file(record.export_id, record.order.caller)
             raise
+        self._receipts.take(record.export_id)
 
 
 def place_of(receipt: Outcome) -> tuple[float, str]:

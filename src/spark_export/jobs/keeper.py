@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from spark_export.errors import ExportError
+from spark_export.errors import SinkError
 from spark_export.jobs.folder import JobFiles
 from spark_export.jobs.register import Register
+from spark_export.logs import log_cause
+from spark_export.shielded import run_to_end
 
 LOOK_EVERY_SECONDS = 10.0
 LOOKS_A_LIFE = 4
@@ -36,8 +38,10 @@ class Keeper:
     async def run(self) -> None:
         """Look again and again."""
         while True:
-            with suppress(ExportError):  # the disk is full: what there is may be removed all the same, next time
+            try:
                 await self.look()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it may be over by the next time
+                log_cause(error)
             await asyncio.sleep(self._every_seconds)
 
     async def look(self) -> None:
@@ -45,17 +49,23 @@ class Keeper:
         await self.expire(await self._register.expired())
         await self._register.forget(self._register.now() - self._forget_after_seconds, self._receipts_kept)
 
-    async def give_way(self) -> bool:
-        """Have the oldest finished file go; whether there was one."""
-        oldest = next(iter(self._register.kept), None)
+    async def give_way(self, caller: str) -> bool:
+        """Have the caller's oldest finished file go; whether there was one."""
+        oldest = next((export_id for export_id, owner in self._register.kept.items() if owner == caller), None)
         if oldest is None:
             return False
         await self.expire([oldest])
         return True
 
     async def expire(self, export_ids: list[str]) -> None:
-        """Say that they are no longer kept, and then remove them."""
-        if export_ids:
-            await self._register.expire(export_ids)
-        for export_id in export_ids:
-            await self._files.remove_file(export_id)
+        """Say that they are no longer kept, and then remove them; the one is not left without the other."""
+        kept = self._register.kept
+        owned = {export_id: kept[export_id] for export_id in export_ids if export_id in kept}
+        if owned:
+            await run_to_end(self._expire(owned))
+
+    async def _expire(self, owned: dict[str, str]) -> None:
+        await self._register.expire(owned)
+        for export_id, caller in owned.items():
+            with suppress(SinkError):  # the next start removes what nobody knows
+                await self._files.remove_file(export_id, caller)

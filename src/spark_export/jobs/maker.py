@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +50,7 @@ class Maker:
     """Makes files.
 
     Attributes:
+        read_order: all that was asked for, by id.
         open_body, open_sink: what they are made of, and where they go.
         make_job: the export of an order and its body.
         exporter: makes it.
@@ -57,6 +58,7 @@ class Maker:
         now: seconds since the epoch.
     """
 
+    read_order: Callable[[str], Awaitable[Order]]
     open_body: OpenBody
     open_sink: OpenSink
     make_job: Callable[[Order, Path | None], Job]
@@ -71,7 +73,7 @@ class Maker:
         Raises:
             ExportError: as of `Exporter.open`, and of the sink.
         """
-        order = live.record.order
+        order = await self.read_order(live.record.export_id)
         async with self.open_body(order) as body:
             job = self.make_job(order, body)
             try:

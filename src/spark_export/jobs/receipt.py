@@ -65,9 +65,9 @@ def receipt_of(record: Record, now: float, progress: Progress | None = None, pla
         runs=record.runs,
         content=CONTENT.format(order.export_id) if record.has_file else None,
         expires_at=record.expires_at,
-        delivered_to=order.request.deliver.url.partition("?")[0] if order.request.deliver is not None else None,
+        delivered_to=order.request.deliver.url if order.request.deliver is not None else None,
         object_tag=record.object_tag,
-        callback=record.callback,
+        callback=None if record.callback is None else record.callback.shown(),
     )
 
 

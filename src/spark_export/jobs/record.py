@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
-from spark_export.model import ExportRequest, Format
+from spark_export.model import Deliver, ExportRequest, Format
 from spark_export.outcome import Outcome, State
 from spark_export.sources.upload.table import BodyForm
 
@@ -44,8 +44,8 @@ class Order:
         address: where the request came from.
         request: what to make.
         file_format: of the file.
-        has_rows: whether a file holds the rows of a JSON body.
-        form: what the body is whose rows a file holds; None where there is none.
+        has_body: whether a file holds the rows.
+        form: what that is said to be; None where it is the rows of a JSON body, or there is none.
         is_stream: whether it was streamed, and its file is kept besides.
     """
 
@@ -55,19 +55,21 @@ class Order:
     address: str
     request: ExportRequest
     file_format: Format
-    has_rows: bool = False
+    has_body: bool = False
     form: BodyForm | None = None
     is_stream: bool = False
-
-    @property
-    def has_body(self) -> bool:
-        """Whether the rows are in a file."""
-        return self.has_rows or self.form is not None
 
     @property
     def is_kept_here(self) -> bool:
         """Whether the file stays here, to be fetched."""
         return self.request.deliver is None
+
+    def shown(self) -> Order:
+        """Without what only making the file takes, of which there may be a megabyte, and without a URL's secrets."""
+        request = self.request
+        deliver = None if request.deliver is None else Deliver(url=request.deliver.url.partition("?")[0])
+        shown = ExportRequest(dataset=request.dataset, filename=request.filename, deliver=deliver)
+        return replace(self, request=shown, form=None)
 
     @classmethod
     def from_json(cls, text: str) -> Order:
@@ -110,6 +112,10 @@ class Callback:
     attempts: tuple[Attempt, ...] = ()
     next_at: float | None = None
 
+    def shown(self) -> Callback:
+        """Without the query of its URL, which may be a secret between the caller and the receiver."""
+        return replace(self, url=self.url.partition("?")[0])
+
     @classmethod
     def from_json(cls, text: str) -> Callback:
         """The callback of its JSON."""
@@ -133,7 +139,7 @@ class Record:
     """A job.
 
     Attributes:
-        order: what was asked for.
+        order: what was asked for, as it is shown.
         state: where it is.
         accepted_at, began_at, ended_at: seconds since the epoch; None while it has not come to it.
         expires_at: when its file goes; None where there is none to go.

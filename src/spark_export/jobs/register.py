@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from sqlite3 import Connection
 
 from spark_export.admission.turns import Turns
 from spark_export.job import Progress
 from spark_export.jobs import table
 from spark_export.jobs.database import Database
 from spark_export.jobs.receipt import Receipt, receipt_of
-from spark_export.jobs.record import Callback, Record
+from spark_export.jobs.record import Callback, Order, Record
 from spark_export.outcome import Outcome
 
 
@@ -48,7 +49,7 @@ class Register:
     Attributes:
         live: those that have not ended, by id.
         turns: ids of those that are queued.
-        kept: bytes of the files that are kept, by id, of the job that ended first on.
+        kept: callers of the files that are kept, by id, of the job that ended first on.
     """
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
@@ -56,7 +57,7 @@ class Register:
         self.now = now
         self.live: dict[str, Live] = {}
         self.turns: Turns[str] = Turns()
-        self.kept: dict[str, int] = {}
+        self.kept: dict[str, str] = {}
 
     async def load(self) -> None:
         """Read what the last process left."""
@@ -86,11 +87,28 @@ class Register:
         if record.export_id in self.live:
             self.live[record.export_id].record = record
 
+    async def enlist(self, record: Record, order: Order) -> None:
+        """Keep a job that is to be made by the order."""
+
+        def write(connection: Connection) -> None:
+            table.write(connection, record)
+            table.write_order(connection, order)
+
+        await self._database.transact(write)
+
+    async def order(self, export_id: str) -> Order:
+        """What the job is made by.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        return await self._database.transact(lambda connection: table.read_order(connection, export_id))
+
     async def end(self, record: Record) -> None:
         """Keep the record of a job that has ended, and tell whoever waits for that."""
         await self.save(record)
         if record.has_file:
-            self.kept[record.export_id] = record.file_bytes
+            self.kept[record.export_id] = record.order.caller
         live = self.live.pop(record.export_id, None)
         if live is not None:
             self.turns.remove(record.order.caller, record.export_id)

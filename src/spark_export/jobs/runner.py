@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from spark_export.admission.gate import Gate
-from spark_export.errors import Draining, ExportError, Interrupted, SourceUnavailable, SpoolFull
+from spark_export.errors import Draining, ExportError, Interrupted, SinkError, SourceUnavailable, SpoolFull
 from spark_export.jobs.folder import JobFiles
 from spark_export.jobs.maker import Maker
 from spark_export.jobs.record import JobState, Record, ended
@@ -153,7 +153,8 @@ class Runner:
 
     async def _put_back(self, live: Live) -> None:
         """The service stops: the job is for its next start, and what was made of it is forgotten."""
-        queued = replace(live.record, state=JobState.QUEUED, runs=max(live.record.runs - 1, 0))
+        begun = live.record.state is JobState.RUNNING  # else the run that ends here was never counted
+        queued = replace(live.record, state=JobState.QUEUED, runs=live.record.runs - begun)
         with suppress(ExportError):  # it stays as running, and is queued by the next start all the same
             await self._register.save(queued)
 
@@ -174,7 +175,8 @@ class Runner:
             saving = asyncio.create_task(self._end_later(record))
             self._saving.add(saving)
             saving.add_done_callback(self._saving.discard)
-        await self._files.remove_body(record.export_id)
+        with suppress(SinkError):  # the next start removes what nobody knows
+            await self._files.remove_body(record.export_id, record.order.caller)
 
     async def _end_later(self, record: Record) -> None:
         while True:

@@ -35,7 +35,7 @@ class Sinks:
         """
         deliver = order.request.deliver
         if deliver is None:
-            return self.files.open_file(order.export_id)
+            return self.files.open_file(order.export_id, order.caller)
         if deliver.url.startswith("s3:"):
             return _open_bucket(deliver.url, order, export)
         return self._open_url(deliver.url, order, export)
@@ -44,14 +44,14 @@ class Sinks:
     async def _open_url(self, url: str, order: Order, export: Export) -> AsyncIterator[Sink]:
         """A presigned PUT takes a body of a length that is known (S3 refuses any other), so the file is made first."""
         try:
-            async with self.files.open_file(order.export_id) as file:
+            async with self.files.open_file(order.export_id, order.caller) as file:
                 sink = _Passing(file)
                 yield sink
             progress, path = export.progress, self.files.file(order.export_id)
             delivered = await put_file(url, path, progress.bytes, export.media_type, progress.digest.hexdigest())
             sink.object_tag = delivered.etag
         finally:
-            await self.files.remove_file(order.export_id)
+            await self.files.remove_file(order.export_id, order.caller)
 
 
 @asynccontextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from sqlite3 import Connection, Row
 
 from spark_export.jobs.record import OUTCOMES, Callback, JobState, Key, Order, Record
+
+LOG = logging.getLogger("spark_export")
 
 VERSION = 1
 SCHEMA = """
@@ -22,7 +25,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     file_bytes INTEGER NOT NULL,
     media_type TEXT,
     object_tag TEXT,
-    order_json TEXT NOT NULL,
+    order_json TEXT,
+    shown_json TEXT NOT NULL,
     outcome_json TEXT,
     callback_json TEXT,
     callback_due REAL,
@@ -48,7 +52,7 @@ COLUMNS = (
     "file_bytes",
     "media_type",
     "object_tag",
-    "order_json",
+    "shown_json",
     "outcome_json",
     "callback_json",
     "callback_due",
@@ -62,12 +66,29 @@ WRITE = (
 
 
 def write(connection: Connection, record: Record) -> None:
-    """Keep the record as it is now.
+    """Keep the record as it is now; what was ordered is forgotten with the job's end.
 
     Raises:
         sqlite3.IntegrityError: another one of the caller's has its key.
     """
     connection.execute(WRITE, _values(record))
+    if record.state.is_final:
+        connection.execute("UPDATE jobs SET order_json = NULL WHERE export_id = ?", (record.export_id,))
+
+
+def write_order(connection: Connection, order: Order) -> None:
+    """Keep all that the job of the order is made by."""
+    connection.execute("UPDATE jobs SET order_json = ? WHERE export_id = ?", (order.to_json(), order.export_id))
+
+
+def read_order(connection: Connection, export_id: str) -> Order:
+    """What a job is made by that has not ended.
+
+    Raises:
+        ValueError: it cannot be read, as one that a later version wrote.
+    """
+    (text,) = connection.execute("SELECT order_json FROM jobs WHERE export_id = ?", (export_id,)).fetchone()
+    return Order.from_json(text)
 
 
 def read(connection: Connection, export_id: str) -> Record | None:
@@ -103,8 +124,12 @@ def read_page(connection: Connection, caller: str, before: tuple[float, str], co
 
 
 def read_due_callbacks(connection: Connection, now: float, count: int) -> list[Record]:
-    """Jobs whose caller is to be told by now, the longest due first."""
-    found = connection.execute("SELECT * FROM jobs WHERE callback_due <= ? ORDER BY callback_due LIMIT ?", (now, count))
+    """Jobs whose caller is to be told by now, the longest due first, and a caller after the other."""
+    found = connection.execute(
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY caller ORDER BY callback_due) AS turn "
+        "FROM jobs WHERE callback_due <= ?) ORDER BY turn, callback_due LIMIT ?",
+        (now, count),
+    )
     return _all(found)
 
 
@@ -116,10 +141,12 @@ def write_callback(connection: Connection, export_id: str, callback: Callback) -
     )
 
 
-def read_kept(connection: Connection) -> dict[str, int]:
-    """Bytes of the files that are kept, by id, of the job that ended first on."""
-    found = connection.execute("SELECT export_id, file_bytes FROM jobs WHERE state = 'completed' ORDER BY ended_at")
-    return {row["export_id"]: row["file_bytes"] for row in found}
+def read_kept(connection: Connection) -> dict[str, str]:
+    """Callers of the files that are kept, by id, of the job that ended first on."""
+    found = connection.execute(
+        "SELECT export_id, caller FROM jobs WHERE state = 'completed' AND expires_at IS NOT NULL ORDER BY ended_at"
+    )
+    return {row["export_id"]: row["caller"] for row in found}
 
 
 def read_expired(connection: Connection, now: float) -> list[str]:
@@ -138,12 +165,16 @@ def expire(connection: Connection, export_ids: Iterable[str]) -> None:
 
 
 def forget(connection: Connection, ended_before: float, most: int) -> None:
-    """Drop the jobs that ended long ago, but for those that are completed, and the oldest of too many."""
-    connection.execute("DELETE FROM jobs WHERE ended_at < ? AND state <> 'completed'", (ended_before,))
+    """Drop the jobs that ended long ago, and each caller's oldest of too many.
+
+    Those whose file is kept stay, and those whose caller is still to be told.
+    """
     connection.execute(
-        "DELETE FROM jobs WHERE state IN ('failed', 'cancelled', 'expired') AND export_id IN "
-        "(SELECT export_id FROM jobs WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT -1 OFFSET ?)",
-        (most,),
+        "DELETE FROM jobs WHERE export_id IN (SELECT export_id FROM "
+        "(SELECT export_id, ended_at, ROW_NUMBER() OVER (PARTITION BY caller ORDER BY ended_at DESC) AS rank FROM jobs "
+        "WHERE ended_at IS NOT NULL AND callback_due IS NULL AND (state <> 'completed' OR expires_at IS NULL)) "
+        "WHERE ended_at < ? OR rank > ?)",
+        (ended_before, most),
     )
 
 
@@ -176,16 +207,25 @@ def _values(record: Record) -> tuple[object, ...]:
 
 
 def _first(rows: Iterable[Row]) -> Record | None:
-    return next((_record(row) for row in rows), None)
+    return next(iter(_all(rows)), None)
 
 
 def _all(rows: Iterable[Row]) -> list[Record]:
-    return [_record(row) for row in rows]
+    return [record for row in rows if (record := _try_record(row)) is not None]
+
+
+def _try_record(row: Row) -> Record | None:
+    """The record; None for a row that this version cannot read, which must not keep the others from being served."""
+    try:
+        return _record(row)
+    except ValueError as error:
+        LOG.error("the job cannot be read: %s", error, extra={"export_id": row["export_id"]})  # noqa: TRY400 - of data
+        return None
 
 
 def _record(row: Row) -> Record:
     return Record(
-        order=Order.from_json(row["order_json"]),
+        order=Order.from_json(row["shown_json"]),
         state=JobState(row["state"]),
         accepted_at=row["accepted_at"],
         began_at=row["began_at"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from spark_export.outward.http import Outward, open_outward
 LOG = logging.getLogger("spark_export")
 
 TOGETHER = 16
-"""Callers that are told at once: one that does not answer holds up no other for long."""
+"""Callbacks at once, of one caller half: receivers that do not answer hold up no other caller's."""
 LOOK_EVERY_SECONDS = 0.5
 
 
@@ -39,6 +39,7 @@ class Teller:
         self._signer = signer
         self._policy = policy
         self._telling: dict[str, asyncio.Task[None]] = {}
+        self._callers: dict[str, str] = {}
 
     async def run(self) -> None:
         """Look again and again."""
@@ -47,8 +48,10 @@ class Teller:
         async with open_outward(self._policy) as outward:
             try:
                 while True:
-                    with suppress(ExportError):  # the disk is full, for the time being
+                    try:
                         await self._look(outward, self._signer)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, it may be over by the next time
+                        log_cause(error)
                     await asyncio.sleep(LOOK_EVERY_SECONDS)
             finally:
                 for task in self._telling.values():
@@ -58,19 +61,31 @@ class Teller:
     async def _look(self, outward: Outward, signer: Signer) -> None:
         told = set(self._telling)  # what of these is over by the time the answer comes is not due any more
         for record in await self._register.due_callbacks(2 * TOGETHER):
-            if record.export_id not in told | self._telling.keys() and len(self._telling) < TOGETHER:
+            callers = Counter(self._callers.values())
+            is_new = record.export_id not in told | self._telling.keys()
+            if is_new and callers.total() < TOGETHER and callers[record.order.caller] < TOGETHER // 2:
                 task = asyncio.create_task(self._tell(outward, signer, record))
                 self._telling[record.export_id] = task
+                self._callers[record.export_id] = record.order.caller
                 task.add_done_callback(partial(self._forget, record.export_id))
 
     def _forget(self, export_id: str, _: asyncio.Task[None]) -> None:
-        del self._telling[export_id]
+        del self._telling[export_id], self._callers[export_id]
 
     async def _tell(self, outward: Outward, signer: Signer, record: Record) -> None:
+        try:
+            await self._try(outward, signer, record)
+        except ExportError as error:  # what comes of it cannot be kept: it is told once more, later
+            log_cause(error, export_id=record.export_id)
+
+    async def _try(self, outward: Outward, signer: Signer, record: Record) -> None:
         callback = record.callback
         if callback is None:
             return
         now = self._register.now()
+        # What cannot be kept would be sent again and again: the next try is planned before this one is made.
+        failed = _after(callback, Attempt(now, None, "the service ended while it was sent"), now, is_final=False)
+        await self._register.told(record.export_id, failed)
         body = RECEIPTS.dump_json(self._register.receipt(record))
         is_final, cause = False, None
         try:
@@ -82,10 +97,7 @@ class Teller:
         told = _after(callback, attempt, self._register.now(), is_final=is_final)
         extra = {"action": "callback", "export_id": record.export_id, "caller": record.order.caller}
         LOG.info("callback %s: %s", told.state, cause or attempt.detail or attempt.status, extra=extra)
-        try:
-            await self._register.told(record.export_id, told)
-        except ExportError as error:  # it is told once more: better than never
-            log_cause(error, export_id=record.export_id)
+        await self._register.told(record.export_id, told)
 
 
 def _after(callback: Callback, attempt: Attempt, now: float, *, is_final: bool) -> Callback:
