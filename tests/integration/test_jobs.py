@@ -201,6 +201,24 @@ def test_a_slot_is_left_to_streams(start: Start, data: Path) -> None:
     assert [remove(server, each) for each in running] == [204] * 3
 
 
+def test_a_job_needs_no_place_of_a_stream(start: Start, data: Path) -> None:
+    """Where a stream would be refused, a job is accepted, and made when there is a slot."""
+    server = start(DATASETS=str(data / "datasets.toml"), MAX_CONCURRENT="1", MAX_QUEUE="0")
+    with httpx.stream("GET", f"{server.url}/export?dataset=endless", timeout=30):
+        server.until(lambda: server.health()[0] == 1)
+        assert server.export(TRADES).status_code == 503
+        accepted = job(server)
+        assert server.receipt(accepted)["state"] == "queued"
+        assert server.metric("export_queue_depth") == 0
+    assert server.until_ended(accepted)["state"] == "completed"
+
+
+def test_a_link_needs_no_key(jobs: Server) -> None:
+    """GET changes nothing, and so has no use for a key or for a job."""
+    fields = {"Idempotency-Key": "no key", "Prefer": "respond-async"}
+    assert jobs.get("/export?dataset=trades", headers=fields).status_code == 200
+
+
 def test_too_many(start: Start, data: Path) -> None:
     """One caller has at most half the places of the queue of jobs; more are refused, and say when to come again."""
     server = start(DATASETS=str(data / "datasets.toml"), MAX_CONCURRENT="1", MAX_JOBS="4")

@@ -46,7 +46,7 @@ class Doorkeeper:
         try:
             caller = self._callers.caller_of(scope)
             name = caller.name
-            if Preferences.from_headers(Headers(scope=scope)).is_async and scope["method"] == "POST":
+            if scope["method"] == "POST" and Preferences.from_headers(Headers(scope=scope)).is_async:
                 self._service.exporter.check_rate(caller)
                 self._jobs.check(name)
             else:
