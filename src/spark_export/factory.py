@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -25,6 +27,7 @@ from spark_export.memory import MemoryBound, trim
 from spark_export.metrics import Metrics
 from spark_export.model import ExportRequest
 from spark_export.observe import LogObserver, Observer, Observers
+from spark_export.outward.addresses import AddressPolicy, AddressRefused
 from spark_export.outward.callbacks import Signer
 from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
@@ -66,6 +69,7 @@ class Service:
         spool: folder for what is on its way, this process's own.
         deliveries: where files may be delivered.
         signer: of callbacks; None where none are sent.
+        policy: where those may go.
     """
 
     settings: Settings
@@ -82,6 +86,7 @@ class Service:
     spool: Path
     deliveries: DeliverRules
     signer: Signer | None
+    policy: AddressPolicy
 
     def check_job(self, request: ExportRequest) -> None:
         """Refuse a job whose file or receipt would go where it may not.
@@ -94,6 +99,18 @@ class Service:
             self.deliveries.check(request.deliver.url)
         if request.callback_url is not None and self.signer is None:
             raise InvalidField("this service sends no callbacks: CALLBACK_SECRET is not set", field="callback_url")
+        if request.callback_url is not None:
+            self._check_host(request.callback_url)
+
+    def _check_host(self, url: str) -> None:
+        """Refuse at once what would never be reached; what a name stands for is seen when it is connected to."""
+        host = urlsplit(url).hostname or ""
+        with suppress(ValueError):
+            ipaddress.ip_address(host)
+            try:
+                self.policy.check(host)
+            except AddressRefused as error:
+                raise InvalidField(f"callback_url: {error.detail}", field="callback_url") from None
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name.
@@ -227,6 +244,7 @@ async def open_usable_service(
             spool=spool,
             deliveries=deliveries,
             signer=signer,
+            policy=AddressPolicy(settings.callback_allow),
         )
         trimming = asyncio.create_task(_trim_after_work(gate, readers))
         try:

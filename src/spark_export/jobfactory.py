@@ -27,7 +27,6 @@ from spark_export.jobs.runner import Runner
 from spark_export.jobs.sinks import Sinks
 from spark_export.jobs.table import SCHEMA, VERSION
 from spark_export.jobs.teller import Teller
-from spark_export.outward.addresses import AddressPolicy
 from spark_export.settings import variable_of
 from spark_export.sources.base import Table
 from spark_export.spool import open_request_folder
@@ -64,7 +63,7 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
         alive = {export_id: live.record.order.caller for export_id, live in register.live.items()}
         await files.sweep(alive, register.kept)
         await runner.take_up()
-        teller = Teller(register, service.signer, AddressPolicy(settings.callback_allow))
+        teller = Teller(register, service.signer, service.policy)
         jobs = Jobs(
             register, files, runner, keeper, service.receipts, service.gate, settings.max_jobs, settings.job_ttl_seconds
         )

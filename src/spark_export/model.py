@@ -107,8 +107,10 @@ def _check_deliver_url(url: str) -> str:
 
 def _check_url(url: str, schemes: tuple[str, ...]) -> str:
     """What is no plain URL to every library alike is none here (RFC 3986 3)."""
-    parts = urlsplit(url) if PLAIN_URL.fullmatch(url) else None
-    if parts is None or parts.scheme not in schemes or not parts.hostname:
+    if not PLAIN_URL.fullmatch(url):
+        raise ValueError("takes a URL in printable ASCII without spaces and backslashes")
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.hostname:
         raise ValueError(f"takes a URL that begins with {' or '.join(f'{each}://' for each in schemes)}")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise ValueError("takes a URL without user, password and fragment")

@@ -55,6 +55,6 @@ class LogObserver:
             outcome.rows,
             outcome.bytes,
             outcome.seconds,
-            f" ({outcome.reason}: {outcome.detail})" if outcome.reason else "",
+            f" ({': '.join(filter(None, (outcome.reason, outcome.detail)))})" if outcome.reason else "",
             extra={"action": "export_finished", **vars(outcome)},
         )

@@ -65,6 +65,7 @@ class Outcome:
         escaped_cells: texts that the formula guard changed.
         replaced_characters: characters that the encoding could not hold, or no font of a PDF has.
         lacking_characters: the most frequent of those that no font has, and how often each was met.
+        field: path of the request's field, or name of the setting, that must change; None where there is none.
     """
 
     export_id: str
@@ -89,3 +90,4 @@ class Outcome:
     escaped_cells: int = 0
     replaced_characters: int = 0
     lacking_characters: Mapping[str, int] = field(default_factory=dict)
+    field: str | None = None  # the last: its name hides the function above

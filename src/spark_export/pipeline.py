@@ -227,6 +227,7 @@ class Exporter:
             escaped_cells=tally.escaped_cells,
             replaced_characters=tally.replaced_characters,
             lacking_characters=tally.lacking_characters,
+            field=error.field if isinstance(error, ExportError) else None,
         )
 
 

@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -190,6 +199,13 @@ class Settings(BaseSettings):
         paths = [path.strip() for path in value.split(",")] if isinstance(value, str) else value or ()
         return tuple(os.path.abspath(path) for path in paths if path)  # noqa: PTH100  keeps `#1`, resolves no link
 
+    @field_validator("callback_secret_file")
+    @classmethod
+    def _secret_is_told_once(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None and info.data.get("callback_secret") is not None:
+            raise ValueError("give CALLBACK_SECRET or CALLBACK_SECRET_FILE, not both")
+        return path
+
     @field_validator("callback_allow", "deliver_allow", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
@@ -235,12 +251,6 @@ class Settings(BaseSettings):
         raise ValueError(
             f"HOST {self.host} can be reached from elsewhere: give API_KEYS, or ALLOW_ANONYMOUS=true to serve anyone"
         )
-
-    @model_validator(mode="after")
-    def _secret_is_told_once(self) -> Self:
-        if self.callback_secret is not None and self.callback_secret_file is not None:
-            raise ValueError("give CALLBACK_SECRET or CALLBACK_SECRET_FILE, not both")
-        return self
 
     @property
     def has_keys(self) -> bool:

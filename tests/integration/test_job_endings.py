@@ -135,7 +135,16 @@ def test_told_after_a_kill(start: Start, tmp_path: Path) -> None:
     assert len(receiver.received) == 2
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0.0.0.0"])  # noqa: S104
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "10.1.2.3", "169.254.169.254"])  # noqa: S104
+def test_an_address_that_is_not_public(start: Start, host: str) -> None:
+    """An address that may not be reached is refused at once, with the setting that would allow it."""
+    server = start(CALLBACK_SECRET=SECRET)
+    refused = server.submit(TRADES | {"callback_url": f"http://{host}:9/"})
+    assert (refused.status_code, refused.json()["field"]) == (422, "callback_url")
+    assert "CALLBACK_ALLOW" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "2130706433"])
 def test_not_to_loopback(start: Start, host: str) -> None:
     """By default nobody on this machine or a private network is reached, by whatever name; the receipt says so."""
     server = start(CALLBACK_SECRET=SECRET)

@@ -321,9 +321,13 @@ def test_a_broken_stream(tmp_path: Path, after: httpx.Response, kind: type[Clien
     assert (target.read_text(), list(tmp_path.iterdir())) == ("old", [target])
 
 
-def test_a_job_is_no_stream() -> None:
-    """What makes the service accept a job in place of a file is told."""
-    with pytest.raises(ClientError, match="is to be submitted"):
+def test_a_job_is_no_stream(tmp_path: Path) -> None:
+    """What would make a job is refused before it is asked for; an answer that is a job all the same is no file."""
+    service = Service()
+    for request in ({"deliver": {"url": "s3://b/k"}}, Body(b"", "text/csv", {"callback_url": "https://h/"})):
+        with pytest.raises(ClientError, match="submit it"):
+            service.run(lambda client, request=request: client.save(request, tmp_path / "a.csv"))  # type: ignore[misc]
+    with pytest.raises(ClientError, match="is no file"):
         Service(httpx.Response(202, json=DONE)).run(read)
 
 

@@ -111,8 +111,8 @@ def failure_response(outcome: Outcome, request_id: str) -> Response:
     """What came of an export that failed before its client waited for it in vain, as a response."""
     detail = outcome.detail or "internal error; the log tells more"
     kind = errors.kind_of(outcome.reason)
-    problem = _problem(kind, detail=detail, request_id=request_id, export_id=outcome.export_id)
-    return _respond(problem, {"Cache-Control": "no-store"})
+    problem = _problem(kind, detail=detail, request_id=request_id, export_id=outcome.export_id, field=outcome.field)
+    return _respond(problem, {"Cache-Control": "no-store", "X-Export-Id": outcome.export_id})
 
 
 def quota_headers(quota: Quota | None) -> dict[str, str]:

@@ -19,11 +19,10 @@ from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_responses
 from spark_export.api.protocol import CONNECTION
 from spark_export.api.streaming import body_of, end_connection, raw, run_until_left, until_disconnect
-from spark_export.api.submission import poll_seconds
+from spark_export.api.submission import is_final, poll_seconds
 from spark_export.errors import ClientTooSlow, InvalidField, UnknownExport
 from spark_export.jobs.jobs import Jobs, place_of
 from spark_export.jobs.receipt import RECEIPTS, Receipt
-from spark_export.jobs.record import JobState
 
 router = APIRouter()
 LISTS = TypeAdapter(list[Receipt])
@@ -166,11 +165,6 @@ class EventsResponse(Response):
             if not is_ended:
                 await self._jobs.until_ended(self._export_id, LOOK_SECONDS)
                 quiet_seconds += LOOK_SECONDS
-
-
-def is_final(receipt: Receipt) -> bool:
-    """Whether nothing more will come of the export."""
-    return not isinstance(receipt.state, JobState) or receipt.state.is_final
 
 
 def _cursor(text: str) -> tuple[float, str]:

@@ -204,9 +204,15 @@ def accepted_response(receipt: Receipt, headers: dict[str, str]) -> Response:
         "Location": f"/exports/{receipt.export_id}",
         "X-Export-Id": receipt.export_id,
         "Cache-Control": "no-store",
-        "Retry-After": str(poll_seconds(receipt)),
     }
+    if not is_final(receipt):
+        more["Retry-After"] = str(poll_seconds(receipt))
     return Response(RECEIPTS.dump_json(receipt), 202, headers | more, media_type="application/json")
+
+
+def is_final(receipt: Receipt) -> bool:
+    """Whether nothing more will come of the export."""
+    return not isinstance(receipt.state, JobState) or receipt.state.is_final
 
 
 def poll_seconds(receipt: Receipt) -> int:

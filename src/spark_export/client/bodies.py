@@ -68,6 +68,12 @@ def body_of(request: Request) -> Body:
     return request if isinstance(request, Body) else Body(_json(request).encode(), JSON)
 
 
+def asks_for_job(request: Request) -> bool:
+    """Whether the service makes a job of it, whatever it is asked for."""
+    options = request.options if isinstance(request, Body) else request
+    return any(options.get(name) is not None for name in ("callback_url", "deliver"))
+
+
 def _json(request: Mapping[str, Any]) -> str:
     return json.dumps(request, allow_nan=False)
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import httpx
 
-from spark_export.client.bodies import Request, body_of
+from spark_export.client.bodies import Request, asks_for_job, body_of
 from spark_export.client.connection import Ask, Connection, Patience, Receipt, receipt_in
 from spark_export.client.errors import ClientError, ExportFailed
 from spark_export.client.events import listen
@@ -82,13 +82,12 @@ class ExportClient:
             Refused, Unreachable: on entering; the service could not begin.
             BrokenExport, ExportFailed, WrongDigest: out of the answer.
         """
+        if asks_for_job(request):
+            raise ClientError("callback_url and deliver make a job of an export: submit it")
         ask = Ask("POST", "/export", body_of(request), {"Accept-Encoding": self._coding}, is_safe=False)
         async with self._connection.open(ask) as response:
             if response.status_code != httpx.codes.OK or "X-Export-Id" not in response.headers:
-                raise ClientError(
-                    f"the answer has status {response.status_code} and is no file; "
-                    "what takes a job, as callback_url does, is to be submitted"
-                )
+                raise ClientError(f"the answer has status {response.status_code} and is no file")
             yield Answer(response, self._connection, _path(response.headers["X-Export-Id"]))
 
     async def save(self, request: Request, path: str | Path, on_progress: OnBytes | None = None) -> Receipt:

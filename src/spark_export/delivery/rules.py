@@ -78,8 +78,8 @@ class DeliverRules:
 
 
 def shown(url: str) -> str:
-    """The URL without its query, which is the secret of a presigned one."""
-    return re.split("[?#]", url, maxsplit=1)[0]
+    """The URL without its query, which is the secret of a presigned one, and without a user and a password."""
+    return re.sub("//[^/]*@", "//", re.split("[?#]", url, maxsplit=1)[0])
 
 
 def _allowed(entry: str) -> _Place:
@@ -92,7 +92,7 @@ def _allowed(entry: str) -> _Place:
 def _placed(address: str) -> _Place:
     found = PLACE.fullmatch(address)
     if found is None or "#" in address or "?" in address:
-        raise ValueError("is not of the form s3://bucket/key or https://host/path")
+        raise ValueError("is not of the form s3://bucket/key or https://host/path, without user, query and fragment")
     path = found["key"] or found["path"] or ""
     if DOT_SEGMENT.search(path):
         raise ValueError("holds a dot segment")

@@ -217,8 +217,10 @@ class Jobs:
         if record.state is JobState.EXPIRED or (record.has_file and self._is_over(record)):
             raise ContentExpired("the file is no longer kept; export it again", field="export_id")
         if not record.has_file:
-            ended = "delivered elsewhere" if record.state is JobState.COMPLETED else record.state.value
-            raise NoContent(f"the export has no file here: it was {ended}", field="export_id")
+            detail = record.outcome.detail if record.outcome is not None else None
+            ends = {JobState.COMPLETED: "was delivered elsewhere", JobState.CANCELLED: "was cancelled"}
+            ended = ends.get(record.state, f"failed: {detail}" if detail else "failed")
+            raise NoContent(f"the export has no file here: it {ended}", field="export_id")
         return record
 
     async def remove(self, caller: str, export_id: str) -> None:
@@ -324,4 +326,5 @@ def place_of(receipt: Outcome) -> tuple[float, str]:
 
 
 def _unknown() -> UnknownExport:
-    return UnknownExport("no receipt of that id: it never was, still runs, or is forgotten", field="export_id")
+    detail = "no receipt of that id: it never was, was removed or forgotten, or is a stream that still runs"
+    return UnknownExport(detail, field="export_id")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from spark_export.errors import ExportError
 from spark_export.job import Export, Job
 from spark_export.jobs.receipt import outcome_of
 from spark_export.jobs.record import Order
@@ -90,10 +89,7 @@ class Maker:
     def tell(self, order: Order, error: BaseException | None) -> Outcome:
         """The outcome of a job that did not come as far as an export, told to whoever watches."""
         is_cancelled = error is None or isinstance(error, asyncio.CancelledError)
-        reason = State.CANCELLED.value if is_cancelled else getattr(error, "reason", ExportError.reason)
-        detail = error.detail if isinstance(error, ExportError) else None
-        state = State.CANCELLED if is_cancelled else State.FAILED
-        outcome = outcome_of(order, state, reason, detail, self.now())
+        outcome = outcome_of(order, State.CANCELLED if is_cancelled else State.FAILED, error, self.now())
         self.observer.finished(outcome)
         self.receipts.take(order.export_id)
         return outcome

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from spark_export.errors import ExportError
 from spark_export.job import Progress
 from spark_export.jobs.record import Callback, JobState, Order, Record
 from spark_export.outcome import Outcome, State, asked_of
@@ -25,7 +26,7 @@ class Receipt(Outcome):
         runs: times that it was begun.
         content: path of its file; null where there is none.
         expires_at: when the file goes, seconds since the epoch.
-        delivered_to: address of the file where it was asked to be elsewhere, without its query.
+        delivered_to: address of the file once it is elsewhere, as it was asked to be, without its query.
         object_tag: entity tag of the object there, once it is whole.
         callback: what has come of telling the caller.
     """
@@ -52,6 +53,7 @@ def receipt_of(record: Record, now: float, progress: Progress | None = None, pla
     """
     order = record.order
     outcome = record.outcome or _begun(order, progress)
+    deliver = order.request.deliver if record.state is JobState.COMPLETED else None
     shown = _shown(outcome) | {
         "state": record.state,
         "started_at": record.accepted_at,
@@ -65,7 +67,7 @@ def receipt_of(record: Record, now: float, progress: Progress | None = None, pla
         runs=record.runs,
         content=CONTENT.format(order.export_id) if record.has_file else None,
         expires_at=record.expires_at,
-        delivered_to=order.request.deliver.url if order.request.deliver is not None else None,
+        delivered_to=None if deliver is None else deliver.url,
         object_tag=record.object_tag,
         callback=None if record.callback is None else record.callback.shown(),
     )
@@ -76,8 +78,8 @@ def receipt_of_stream(outcome: Outcome) -> Receipt:
     return Receipt(**_shown(outcome), total_rows=outcome.rows if outcome.sha256 else None, runs=1)
 
 
-def outcome_of(order: Order, state: State, reason: str | None, detail: str | None, started_at: float) -> Outcome:
-    """The outcome of a job that did not come as far as an export."""
+def outcome_of(order: Order, state: State, error: BaseException | None, now: float) -> Outcome:
+    """The outcome of a job that did not come as far as an export, for an error where there is one."""
     return Outcome(
         export_id=order.export_id,
         request_id=order.request_id,
@@ -85,17 +87,24 @@ def outcome_of(order: Order, state: State, reason: str | None, detail: str | Non
         address=order.address,
         format=order.file_format,
         dataset=order.request.dataset,
-        asked=asked_of(order.request),
+        asked=order.asked or asked_of(order.request),
         state=state,
-        started_at=started_at,
-        reason=reason,
-        detail=detail,
+        started_at=now,
+        reason=_reason(state, error),
+        detail=error.detail if isinstance(error, ExportError) else None,
+        field=error.field if isinstance(error, ExportError) else None,
     )
+
+
+def _reason(state: State, error: BaseException | None) -> str | None:
+    if state is State.FAILED:
+        return error.reason if isinstance(error, ExportError) else ExportError.reason
+    return State.CANCELLED.value if state is State.CANCELLED else None
 
 
 def _begun(order: Order, progress: Progress | None) -> Outcome:
     """What is known of an export that has not ended; its state is that of the job."""
-    begun = outcome_of(order, State.COMPLETED, None, None, 0.0)
+    begun = outcome_of(order, State.COMPLETED, None, 0.0)
     if progress is None:
         return begun
     return replace(

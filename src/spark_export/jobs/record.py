@@ -8,7 +8,7 @@ from enum import StrEnum
 from pydantic import TypeAdapter
 
 from spark_export.model import Deliver, ExportRequest, Format
-from spark_export.outcome import Outcome, State
+from spark_export.outcome import Outcome, State, asked_of
 from spark_export.sources.upload.table import BodyForm
 
 
@@ -47,6 +47,7 @@ class Order:
         has_body: whether a file holds the rows.
         form: what that is said to be; None where it is the rows of a JSON body, or there is none.
         is_stream: whether it was streamed, and its file is kept besides.
+        asked: what the rows are chosen by, as an outcome has it, where the request does not say it any more.
     """
 
     export_id: str
@@ -58,6 +59,7 @@ class Order:
     has_body: bool = False
     form: BodyForm | None = None
     is_stream: bool = False
+    asked: str = ""
 
     @property
     def is_kept_here(self) -> bool:
@@ -69,7 +71,7 @@ class Order:
         request = self.request
         deliver = None if request.deliver is None else Deliver(url=request.deliver.url.partition("?")[0])
         shown = ExportRequest(dataset=request.dataset, filename=request.filename, deliver=deliver)
-        return replace(self, request=shown, form=None)
+        return replace(self, request=shown, form=None, asked=asked_of(request))
 
     @classmethod
     def from_json(cls, text: str) -> Order:

@@ -56,5 +56,5 @@ class Room:
         for other, used in self._used.most_common():
             if (other == caller or used >= own) and await self._give_way(other):
                 return
-        detail = f"the files of jobs would be more than the {self._most_bytes} bytes that may be kept"
+        detail = f"the files of jobs would be more than the {self._most_bytes} bytes of SPOOL_MAX_BYTES"
         raise SpoolFull(detail, field="SPOOL_MAX_BYTES")

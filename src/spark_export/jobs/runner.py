@@ -77,6 +77,8 @@ class Runner:
 
         Those that were begun most often come last: one of them may be what kills the process.
         """
+        if self._register.live:
+            LOG.info("%d jobs are left of the last run", len(self._register.live))
         for live in sorted(self._register.live.values(), key=lambda each: each.record.runs):
             record = replace(live.record, state=JobState.QUEUED)
             if error := self._hindrance(live.record):
@@ -155,6 +157,7 @@ class Runner:
         """The service stops: the job is for its next start, and what was made of it is forgotten."""
         begun = live.record.state is JobState.RUNNING  # else the run that ends here was never counted
         queued = replace(live.record, state=JobState.QUEUED, runs=live.record.runs - begun)
+        LOG.info("a job is left to the next start", extra={"export_id": live.record.export_id})
         with suppress(ExportError):  # it stays as running, and is queued by the next start all the same
             await self._register.save(queued)
 

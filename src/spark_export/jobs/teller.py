@@ -96,7 +96,9 @@ class Teller:
             attempt, cause = Attempt(now, None, error.detail), error.__cause__
         told = _after(callback, attempt, self._register.now(), is_final=is_final)
         extra = {"action": "callback", "export_id": record.export_id, "caller": record.order.caller}
-        LOG.info("callback %s: %s", told.state, cause or attempt.detail or attempt.status, extra=extra)
+        level = logging.WARNING if told.state == "failed" else logging.INFO
+        said = attempt.detail if cause is None else f"{attempt.detail} ({cause})"
+        LOG.log(level, "callback %s: %s", told.state, said or attempt.status, extra=extra)
         await self._register.told(record.export_id, told)
 
 
