@@ -119,6 +119,16 @@ def test_a_key_that_is_gone(start: Start, tmp_path: Path) -> None:
         until(lambda: {row[0] for row in database.execute(found, ids)} == {"failed"})
 
 
+def test_less_room_after_a_start(start: Start, tmp_path: Path) -> None:
+    """A start with a smaller SPOOL_MAX_BYTES has the oldest files go at once, and serves the others."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    made = [finished(server) for _ in range(8)]  # 210 kB each
+    server = start(killed(server), SPOOL_DIR=str(tmp_path), SPOOL_MAX_BYTES=str(2**20))
+    assert [server.receipt(each)["state"] for each in made] == ["expired"] * 4 + ["completed"] * 4
+    assert {path.name for path in (folder_of(tmp_path) / "files").iterdir()} == set(made[4:])
+    assert content(server, made[-1]).status_code == 200
+
+
 def test_two_services_of_one_folder(start: Start, tmp_path: Path) -> None:
     """A second service does not touch the jobs of the first: it does not start, and says what to change."""
     server = start(SPOOL_DIR=str(tmp_path))

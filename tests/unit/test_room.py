@@ -82,6 +82,23 @@ def test_never_more_than_may_be(puts: list[tuple[str, int]]) -> None:
     asyncio.run(run())
 
 
+def test_less_room_than_there_was() -> None:
+    """What is there already is counted though it does not fit, and goes until the rest does, as far as it may."""
+    shelf = Shelf([("a", 60), ("b", 30), ("a", 50)])
+
+    async def run() -> None:
+        for caller, size in shelf.files:
+            shelf.room.count(caller, size)
+        shelf.room.count("c", 45)  # a body, which does not go
+        await shelf.room.shrink()
+        assert (shelf.files, shelf.room.used_bytes) == ([("b", 30)], 75)
+        shelf.room.count("c", 100)
+        await shelf.room.shrink()
+        assert (shelf.files, shelf.room.used_bytes) == ([], 145)
+
+    asyncio.run(run())
+
+
 def test_what_does_not_fit_says_so() -> None:
     """The error names the setting."""
     with pytest.raises(SpoolFull) as found:

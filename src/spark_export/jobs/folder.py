@@ -148,7 +148,8 @@ class JobFiles:
         """Remove what is neither of these bodies nor of these files, and count what is left for their callers."""
         for folder, known in ((self._bodies, bodies), (self._files, files)):
             for name, size in await asyncio.to_thread(_sweep, folder, known):
-                await self.room.take(known[name], size)
+                self.room.count(known[name], size)
+        await self.room.shrink()  # what may be kept may be less than it was
 
     @asynccontextmanager
     async def _writing(self, path: Path, caller: str) -> AsyncIterator[Writing]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from spark_export.errors import SpoolFull
 
@@ -40,7 +41,16 @@ class Room:
             async with self._clearing:
                 while not self._fits(count):
                     await self._clear(caller, count)
+        self.count(caller, count)
+
+    def count(self, caller: str, count: int) -> None:
+        """Count what is there already, whether or not it fits."""
         self._used[caller] += count
+
+    async def shrink(self) -> None:
+        """Have finished files go until what there is fits, as far as it can be."""
+        with suppress(SpoolFull):
+            await self.take("", 0)
 
     def give(self, caller: str, count: int) -> None:
         """Count so many bytes of the caller's less."""
