@@ -45,8 +45,20 @@ CONTENT_RESPONSES: Responses = {
     304: {"description": "The client has the file."},
     **problem_responses(401, 404, 409, 410, 412, 416, 422, 503),
 }
+EVENT = {
+    "type": "object",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The state."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Receipt"},
+        },
+    },
+}
 EVENTS_RESPONSES: Responses = {
-    200: {"description": "Receipts.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"description": "Events, each with a receipt.", "content": {"text/event-stream": {"schema": EVENT}}},
     204: {"description": "The last one was sent before."},
     **problem_responses(401, 404, 422, 503),
 }
