@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +201,10 @@ def test_environment_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         if not each.startswith("#"):
             monkeypatch.setenv(*each.split("=", 1))
     assert load_settings().model_dump(exclude={"api_keys"}) == settings.model_dump(exclude={"api_keys"})
+
+
+def test_a_start_spares_what_goes_out() -> None:
+    """What only callbacks, deliveries and the client take is not loaded by a service that begins."""
+    program = "import sys, spark_export.commands.serve; print({'httpx', 'httpcore', 'obstore'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"

@@ -13,8 +13,7 @@ from pydantic import TypeAdapter
 from starlette.types import Receive, Scope, Send
 
 from spark_export.api.content import ContentResponse
-from spark_export.api.exports import caller_of, jobs_of, service_of
-from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
+from spark_export.api.exports import FILE, caller_of, jobs_of, service_of
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_responses
 from spark_export.api.protocol import CONNECTION
@@ -37,7 +36,6 @@ QUIET_SECONDS = 15.0
 
 Responses = dict[int | str, dict[str, Any]]
 ExportId = Annotated[str, Path(max_length=200)]
-FILE = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in FORMATS_BY_MEDIA_TYPE}
 
 CONTENT_RESPONSES: Responses = {
     200: {"description": "The file.", "content": FILE},

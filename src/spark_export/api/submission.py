@@ -22,7 +22,7 @@ from spark_export.api.streaming import ExportResponse, run_until_left, until_dis
 from spark_export.errors import InvalidField
 from spark_export.factory import Service
 from spark_export.job import Job
-from spark_export.jobs.jobs import Jobs
+from spark_export.jobs.jobs import Jobs, KeptStream
 from spark_export.jobs.receipt import RECEIPTS, Receipt
 from spark_export.jobs.record import JobState, Key, Order, Record
 from spark_export.sources.upload.table import BodyForm
@@ -88,7 +88,7 @@ class Submission:
             return await self._accept(order, job, body, key)
         if key is not None:
             # What is kept is the file as it is: so is what is sent.
-            return self._stream(replace(job, coding=None), order, key)
+            return self._stream(replace(job, coding=None), self.jobs.keeping(order, key))
         return self._stream(job)
 
     async def _key(self, job: Job, form: BodyForm | None, body: memoryview | Path | None) -> Key | None:
@@ -98,8 +98,7 @@ class Submission:
         content = await asyncio.to_thread(_digest, body)
         return Key(self.preferences.key, fingerprint(job.file_format.value, asked, repr(form), content))
 
-    def _stream(self, job: Job, order: Order | None = None, key: Key | None = None) -> Response:
-        keeping = self.jobs.keeping(order, key) if order is not None and key is not None else None
+    def _stream(self, job: Job, keeping: KeptStream | None = None) -> Response:
         least = self.service.settings.min_client_bytes_per_second
         return ExportResponse(self.service.exporter, job, least, keeping=keeping)
 

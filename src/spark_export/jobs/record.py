@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
+from spark_export.delivery.rules import shown
 from spark_export.model import Deliver, ExportRequest, Format
 from spark_export.outcome import Outcome, State, asked_of
 from spark_export.sources.upload.table import BodyForm
@@ -69,9 +70,9 @@ class Order:
     def shown(self) -> Order:
         """Without what only making the file takes, of which there may be a megabyte, and without a URL's secrets."""
         request = self.request
-        deliver = None if request.deliver is None else Deliver(url=request.deliver.url.partition("?")[0])
-        shown = ExportRequest(dataset=request.dataset, filename=request.filename, deliver=deliver)
-        return replace(self, request=shown, form=None, asked=asked_of(request))
+        deliver = None if request.deliver is None else Deliver(url=shown(request.deliver.url))
+        kept = ExportRequest(dataset=request.dataset, filename=request.filename, deliver=deliver)
+        return replace(self, request=kept, form=None, asked=asked_of(request))
 
     @classmethod
     def from_json(cls, text: str) -> Order:
@@ -116,7 +117,7 @@ class Callback:
 
     def shown(self) -> Callback:
         """Without the query of its URL, which may be a secret between the caller and the receiver."""
-        return replace(self, url=self.url.partition("?")[0])
+        return replace(self, url=shown(self.url))
 
     @classmethod
     def from_json(cls, text: str) -> Callback:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from spark_export.delivery.bucket import open_upload
-from spark_export.delivery.put import put_file
 from spark_export.filename import content_disposition, filename_of
 from spark_export.job import Export
 from spark_export.jobs.folder import JobFiles
@@ -43,6 +42,8 @@ class Sinks:
     @asynccontextmanager
     async def _open_url(self, url: str, order: Order, export: Export) -> AsyncIterator[Sink]:
         """A presigned PUT takes a body of a length that is known (S3 refuses any other), so the file is made first."""
+        from spark_export.delivery.put import put_file  # and httpx with it, which a start spares
+
         try:
             async with self.files.open_file(order.export_id, order.caller) as file:
                 sink = _Passing(file)

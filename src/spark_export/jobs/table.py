@@ -22,7 +22,6 @@ CREATE TABLE IF NOT EXISTS jobs (
     ended_at REAL,
     expires_at REAL,
     runs INTEGER NOT NULL,
-    file_bytes INTEGER NOT NULL,
     media_type TEXT,
     object_tag TEXT,
     order_json TEXT,
@@ -49,7 +48,6 @@ COLUMNS = (
     "ended_at",
     "expires_at",
     "runs",
-    "file_bytes",
     "media_type",
     "object_tag",
     "shown_json",
@@ -158,8 +156,7 @@ def read_expired(connection: Connection, now: float) -> list[str]:
 def expire(connection: Connection, export_ids: Iterable[str]) -> None:
     """Say of completed jobs that their files are no longer kept; their keys are free again."""
     connection.executemany(
-        "UPDATE jobs SET state = 'expired', file_bytes = 0, key = NULL, fingerprint = NULL "
-        "WHERE state = 'completed' AND export_id = ?",
+        "UPDATE jobs SET state = 'expired', key = NULL, fingerprint = NULL WHERE state = 'completed' AND export_id = ?",
         [(export_id,) for export_id in export_ids],
     )
 
@@ -194,7 +191,6 @@ def _values(record: Record) -> tuple[object, ...]:
         record.ended_at,
         record.expires_at,
         record.runs,
-        record.file_bytes,
         record.media_type,
         record.object_tag,
         record.order.to_json(),

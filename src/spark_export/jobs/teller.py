@@ -38,8 +38,7 @@ class Teller:
         self._register = register
         self._signer = signer
         self._policy = policy
-        self._telling: dict[str, asyncio.Task[None]] = {}
-        self._callers: dict[str, str] = {}
+        self._telling: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
         """Look again and again."""
@@ -54,23 +53,23 @@ class Teller:
                         log_cause(error)
                     await asyncio.sleep(LOOK_EVERY_SECONDS)
             finally:
-                for task in self._telling.values():
+                tasks = [task for _, task in self._telling.values()]
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*self._telling.values(), return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, outward: Outward, signer: Signer) -> None:
         told = set(self._telling)  # what of these is over by the time the answer comes is not due any more
         for record in await self._register.due_callbacks(2 * TOGETHER):
-            callers = Counter(self._callers.values())
+            callers = Counter(caller for caller, _ in self._telling.values())
             is_new = record.export_id not in told | self._telling.keys()
             if is_new and callers.total() < TOGETHER and callers[record.order.caller] < TOGETHER // 2:
                 task = asyncio.create_task(self._tell(outward, signer, record))
-                self._telling[record.export_id] = task
-                self._callers[record.export_id] = record.order.caller
+                self._telling[record.export_id] = record.order.caller, task
                 task.add_done_callback(partial(self._forget, record.export_id))
 
     def _forget(self, export_id: str, _: asyncio.Task[None]) -> None:
-        del self._telling[export_id], self._callers[export_id]
+        del self._telling[export_id]
 
     async def _tell(self, outward: Outward, signer: Signer, record: Record) -> None:
         try:
