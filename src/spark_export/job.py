@@ -18,8 +18,8 @@ ID_BYTES = 16
 
 
 def new_id() -> str:
-    """An unguessable id, 22 characters."""
-    return secrets.token_urlsafe(ID_BYTES)
+    """An unguessable id of 32 hexadecimal digits: it begins with no `-`, which a command would take for a flag."""
+    return secrets.token_hex(ID_BYTES)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def send(client: httpx.Client, sheet: Sheet, **options: object) -> bytes:
     answer = client.post("/export", json=sheet.body | options, headers=[(b"X-Request-Id", sheet.request_id)])
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-request-id"] == sheet.request_id.decode() or re.fullmatch(
-        r"[\w-]{22}", answer.headers["x-request-id"]
+        r"[0-9a-f]{32}", answer.headers["x-request-id"]
     )
     parameter = answer.headers["content-disposition"].partition("filename*=UTF-8''")[2]
     name = httpx.URL("http://x/?" + parameter).query.decode()
