@@ -112,6 +112,7 @@ class WriterFactory:
             title=request.dataset or "",
             filters=filters_text(request),
             logo=self.pdf.logo,
+            reproducible=self.pdf.made_at_seconds is not None,
         )
         encoder = Encoder(schema, request.columns, style, untyped=job.untyped)
         return PdfWriter(encoder, request.pdf, imprint, fonts=self.pdf.fonts, threads=self.threads)

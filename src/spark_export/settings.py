@@ -133,7 +133,8 @@ class Settings(BaseSettings):
             ge=0,
             le=MOST_EPOCH_SECONDS,
             validation_alias=SOURCE_DATE_EPOCH,
-            description="Time of making that PDFs state, in seconds since 1970; the clock's unless given.",
+            description="Time of making that PDFs state, in seconds since 1970; the clock's unless given. With "
+            "it the same rows make the same bytes, a quarter slower.",
         ),
     ] = None
 

@@ -25,7 +25,7 @@ from spark_export.writers.pdf import Imprint, PdfWriter
 from spark_export.writers.pdf.faces import Fonts, load_fonts
 
 MADE_AT = datetime(2026, 1, 5, 14, 3, tzinfo=UTC)
-IMPRINT = Imprint(made_at=MADE_AT, title="Trades")
+IMPRINT = Imprint(made_at=MADE_AT, title="Trades", reproducible=True)
 
 
 def letters(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from isal import isal_zlib
 
 from spark_export.writers.pdf import Imprint
 
@@ -93,6 +94,18 @@ with ThreadPoolExecutor(1) as threads:
     root = Path(__file__).parents[3]
     run = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, check=True)
     assert run.stdout == press.make(mixed(100), accessible=True)
+
+
+@pytest.mark.parametrize(("reproducible", "made"), [(True, 1), (False, 2)])
+def test_igzip_has_no_part(press: Press, monkeypatch: pytest.MonkeyPatch, reproducible: bool, made: int) -> None:
+    """Where igzip writes other codes of the same content, as it may, a reproducible file is the same."""
+    imprint = dataclasses.replace(IMPRINT, reproducible=reproducible)
+    first = press.make(mixed(50), accessible=True, imprint=imprint)
+    compress = isal_zlib.compress
+    monkeypatch.setattr(isal_zlib, "compress", lambda data, _level: compress(data, 0))
+    other = press.make(mixed(50), accessible=True, imprint=imprint)
+    assert len({first, other}) == made
+    assert press.text(first) == press.text(other)
 
 
 def test_time_shows(press: Press) -> None:

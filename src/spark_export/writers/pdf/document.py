@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from spark_export.writers.pdf.embedding import code_map_object, font_objects
 from spark_export.writers.pdf.logo import Logo, logo_objects
 from spark_export.writers.pdf.metadata import About, information, output_intent_objects, xmp
-from spark_export.writers.pdf.objects import ObjectFile, compress, reference, text_string
+from spark_export.writers.pdf.objects import Compress, ObjectFile, reference, text_string
 from spark_export.writers.pdf.outline import LEAST_PAGES, outline_objects
 from spark_export.writers.pdf.pages import Page, Pages
 from spark_export.writers.pdf.pagetree import PageTree
@@ -25,13 +25,14 @@ class Document:
         about: what the document says of itself.
         logo: shown in the title block.
         accessible: whether it is tagged.
+        compress: makes the data of its own streams.
     """
 
-    def __init__(self, pages: Pages, about: About, logo: Logo | None, *, accessible: bool) -> None:
+    def __init__(self, pages: Pages, about: About, logo: Logo | None, *, accessible: bool, compress: Compress) -> None:
         self._pages = pages
         self._about = about
         self._logo = logo
-        self._file = ObjectFile()
+        self._file = ObjectFile(compress)
         self._tree = PageTree(self._file)
         self._resources = self._file.reserve()
         self._forms = {name: self._file.reserve() for name in pages.sheet.form_names()}
@@ -86,7 +87,7 @@ class Document:
         for form in forms:
             resources = font_resources + b"/XObject" + _dictionary(images)
             entries = b"/Type/XObject/Subtype/Form/BBox[%s]/Resources<<%s>>" % (form.box, resources)
-            yield file.add_stream(self._forms[form.name], compress(form.content), entries)
+            yield file.add_stream(self._forms[form.name], file.compress(form.content), entries)
         yield file.add(self._resources, b"<<%s/XObject%s>>" % (font_resources, _dictionary(self._forms | images)))
         root, nodes = self._tree.finish(b"/MediaBox[%s]" % self._pages.sheet.box)
         yield nodes

@@ -11,7 +11,7 @@ import numpy as np
 
 from spark_export.writers.pdf.faces import Face, Program
 from spark_export.writers.pdf.fonts import LEAD, FontSubset, Use, code_bytes
-from spark_export.writers.pdf.objects import ObjectFile, compress, real, reals, reference
+from spark_export.writers.pdf.objects import ObjectFile, compress_alike, real, reals, reference
 
 BLOCK_LINES = 100
 """Most lines of one block of a CMap (Adobe Technical Note 5014)."""
@@ -33,7 +33,7 @@ def code_map_object(file: ObjectFile, number: int) -> bytes:
     ranges = [b"<00><%02X> 0" % (LEAD - 1), b"<%02X00><FFFF> %d" % (LEAD, LEAD << 8)]
     head = CMAP_HEAD % (SYSTEM_INFO % b"Identity", CMAP_NAME) + b"/CMapType 1 def\n/WMode 0 def\n" + CODE_SPACE
     entries = b"/Type/CMap/CMapName/%s/CIDSystemInfo%s/WMode 0" % (CMAP_NAME, SYSTEM_INFO % b"Identity")
-    return file.add_stream(number, compress(head + _blocks(b"cidrange", ranges) + CMAP_TAIL), entries)
+    return file.add_stream(number, compress_alike(head + _blocks(b"cidrange", ranges) + CMAP_TAIL), entries)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def _parts(face: Face, uses: tuple[tuple[int, Use], ...]) -> _Parts:
     return _Parts(
         program,
         _subset_tag(glyphs),
-        compress(to_unicode({code: use.text for code, use in uses})),
-        compress(_glyph_map(codes, places)),
+        compress_alike(to_unicode({code: use.text for code, use in uses})),
+        compress_alike(_glyph_map(codes, places)),
         widths_array({code: face.advance(use.glyph) for code, use in uses}),
     )
 

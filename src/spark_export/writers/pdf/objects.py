@@ -11,7 +11,7 @@ import hashlib
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -69,8 +69,20 @@ def reference(number: int) -> bytes:
 
 
 def compress(data: bytes) -> bytes:
-    """Data for the filter FlateDecode."""
+    """Data for the filter FlateDecode, fast.
+
+    The bytes are not always the same: in one thread of a thousand, by where its stack lies, igzip writes other codes of
+    the same lengths (https://github.com/intel/isa-l/issues/140).
+    """
     return bytes(isal_zlib.compress(data, COMPRESSION_LEVEL))
+
+
+def compress_alike(data: bytes) -> bytes:
+    """The same data always as the same bytes, at a third of the speed."""
+    return zlib.compress(data, COMPRESSION_LEVEL)
+
+
+Compress = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
@@ -94,8 +106,12 @@ class ObjectFile:
 
     Numbers of blocks have no offset of their own: of each block its first number and the sum of all blocks' numbers up
     to its end stay in memory, of each run in an object stream its first number, count, stream and place in it.
+
+    Attributes:
+        compress: makes the data of streams.
     """
 
+    compress: Compress = compress
     _offsets: array[int] = field(default_factory=lambda: array("Q", [0]), init=False)
     _next: int = field(default=1, init=False)
     _block_firsts: array[int] = field(default_factory=lambda: array("Q"), init=False)
@@ -171,7 +187,7 @@ class ObjectFile:
         heads = np.stack([numbers, np.cumsum(lengths) - lengths], axis=1).ravel()
         head = " ".join(map(str, heads.tolist())).encode("ascii") + b"\n"
         data = head + b"\n".join(bodies.to_pylist()) + b"\n"
-        return self.add_stream(stream, compress(data), b"/Type/ObjStm/N %d/First %d" % (index, len(head)))
+        return self.add_stream(stream, self.compress(data), b"/Type/ObjStm/N %d/First %d" % (index, len(head)))
 
     def add_stream(self, number: int, data: bytes, entries: bytes = b"") -> bytes:
         """A stream whose data are compressed already (7.3.8); `entries` go into its dictionary."""
