@@ -70,7 +70,8 @@ def run_kills(kills: int, seed: int) -> list[str]:
     choice, seen = random.Random(seed), Seen()  # noqa: S311 - no secret
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        with running_service(SPOOL_DIR=folder, MAX_CONCURRENT=SLOTS, MAX_JOBS=JOBS, LOG_LEVEL="error") as service:
+        settings = {"SPOOL_DIR": folder, "MAX_CONCURRENT": SLOTS, "MAX_JOBS": JOBS, "LOG_LEVEL": "error"}
+        with running_service(None, None, **settings, SOURCE_DATE_EPOCH="0") as service:
             expected = {kind: _digest_of(service, kind) for kind in KINDS}
             with _clients(service, expected, seen):
                 for _ in range(kills):

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from spark_export.settings import variable_of
+
 COMMAND = str(Path(sys.executable).parent / "spark-export")
 START_SECONDS = 30
 STOP_SECONDS = 60
@@ -84,7 +86,7 @@ def running_service(folder: Path | None = None, log: Path | None = None, **setti
         settings["DATASETS"] = str(folder / "datasets.toml")
     with tempfile.TemporaryDirectory() as spool:
         settings = {"LOG_LEVEL": "warning", "SPOOL_DIR": spool} | settings
-        environment |= {f"SPARK_EXPORT_{name}": value for name, value in settings.items()}
+        environment |= {variable_of(name): value for name, value in settings.items()}
         with running([COMMAND, "serve"], "/readyz", cwd=folder or Path(), environment=environment, log=log) as service:
             yield service
 
