@@ -84,6 +84,8 @@ def test_the_file_is_that_of_a_stream(start: Start, file_format: str) -> None:
     receipt = server.receipt(export_id)
     assert receipt["sha256"] == hashlib.sha256(fetched.content).hexdigest()
     assert (receipt["bytes"], receipt["content"]) == (len(fetched.content), f"/exports/{export_id}/content")
+    head = httpx.head(f"{server.url}/exports/{export_id}")
+    assert (head.status_code, head.headers["Content-Type"], head.content) == (200, "application/json", b"")
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,35 @@ def test_bodies_that_are_no_json_are_refused(server: Server, content: bytes, con
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/export?dataset=book&formt=pdf", "columns, dataset, filename, format, limit, options, order_by, params, "),
+        ("/exports?limt=1", "before, limit"),
+        ("/exports/none?formt=1", "none"),
+        ("/datasets?formt=1", "none"),
+        ("/datasets/book?formt=1", "none"),
+        ("/datasets/book/preview?formt=1", "columns, limit, options, order_by, params, timezone"),
+    ],
+)
+def test_unknown_parameters_are_refused(server: Server, path: str, known: str) -> None:
+    """A misspelt parameter of a query is named, with those that there are."""
+    answer = server.get(path)
+    problem = answer.json()
+    assert (answer.status_code, problem["field"]) == (422, "limt" if "limt" in path else "formt")
+    assert problem["detail"].startswith(f"no such parameter; there are {known}")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-ndjson"])
+def test_unknown_parameters_beside_a_body_are_refused(server: Server, media_type: str) -> None:
+    """So is one beside a body, whose export counts as invalid."""
+    before = server.metric('export_requests_total{format="none",outcome="invalid"}')
+    headers = {"Content-Type": media_type}
+    answer = httpx.post(server.url + "/export?formt=pdf", content=b'{"rows": []}', headers=headers)
+    assert (answer.status_code, answer.json()["field"]) == (422, "formt")
+    assert server.metric('export_requests_total{format="none",outcome="invalid"}') == before + 1
+
+
 def test_text_of_a_client_never_becomes_sql(server: Server) -> None:
     """SQL in values, names and patterns compares as text or is refused as a name."""
     evil = "'; DROP TABLE fills; --"

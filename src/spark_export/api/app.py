@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from spark_export import __version__
-from spark_export.api import exports, ops, previews, receipts
+from spark_export.api import datasets, exports, ops, previews, receipts
 from spark_export.api.callers import Callers
 from spark_export.api.ids import RequestIds
 from spark_export.api.problems import Problem, add_handlers
@@ -32,8 +32,8 @@ def create_app(service: Service, jobs: Jobs) -> ASGIApp:
     app.state.jobs = jobs
     callers = app.state.callers = Callers(service.keyring)
     app.include_router(exports.router, tags=["exports"])
-    app.include_router(receipts.router, tags=["exports"])
-    app.include_router(previews.router, tags=["exports"])
+    for router in (datasets.router, previews.router, receipts.router):
+        app.include_router(router, tags=["exports"])
     if service.settings.ops_port is None:
         app.include_router(ops.router, tags=["operations"])
     add_handlers(app)

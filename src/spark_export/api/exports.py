@@ -1,48 +1,43 @@
-"""POST and GET /export, and the datasets."""
+"""POST and GET /export."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from spark_export.access import Caller
 from spark_export.api.bodies import BODY_KINDS, JSON, check_duplex, coding_of, form_of, media_type_of
-from spark_export.api.callers import Callers
 from spark_export.api.ids import request_id_of
+from spark_export.api.links import BodyQuery, Link, check_query
 from spark_export.api.negotiation import FORMATS_BY_MEDIA_TYPE
 from spark_export.api.preferences import Preferences
 from spark_export.api.problems import problem_responses
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, choose_coding, choose_format, read_body
+from spark_export.api.state import caller_of, jobs_of, service_of
 from spark_export.api.streaming import ExportResponse
 from spark_export.api.submission import Submission, answer_under_key
 from spark_export.api.uploads import UploadResponse, answer_duplex
 from spark_export.errors import AdmissionError, InvalidField, RequestError, SinkError, UnsupportedMediaType
 from spark_export.factory import Service
 from spark_export.job import Job, new_id
-from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.keys import FIELD
 from spark_export.jobs.receipt import Receipt
 from spark_export.logs import log_cause
-from spark_export.model import ExportRequest, Format
+from spark_export.model import ExportRequest
 from spark_export.parsing import (
     check_no_job,
     check_origin,
     check_upload,
-    join_request,
-    json_object,
     parse_request,
     split_rows,
 )
-from spark_export.sources.base import Dataset, Table
-from spark_export.sources.parameters import Parameter
+from spark_export.sources.base import Table
 
 router = APIRouter()
 
@@ -78,107 +73,11 @@ class ExportBody(ExportRequest):
     rows: list[dict[str, Any]] | list[list[Any]] | None = None
 
 
-class ColumnInfo(BaseModel):
-    """A column of a dataset."""
-
-    name: str
-    type: str
-
-
-class DatasetInfo(BaseModel):
-    """A dataset that can be exported."""
-
-    name: str
-    description: str
-    parameters: list[Parameter]
-
-
-class DatasetDetail(DatasetInfo):
-    """A dataset with its columns; types are Arrow's."""
-
-    columns: list[ColumnInfo]
-
-
-def service_of(request: Request) -> Service:
-    """The service behind the application."""
-    found: Service = request.app.state.service
-    return found
-
-
-def jobs_of(request: Request) -> Jobs:
-    """The jobs behind the application."""
-    found: Jobs = request.app.state.jobs
-    return found
-
-
-def caller_of(request: Request) -> Caller:
-    """Who asks.
-
-    Raises:
-        Unauthorized: nobody with a key, where one is needed.
-    """
-    callers: Callers = request.app.state.callers
-    return callers.caller_of(request.scope)
-
-
 BODY_SCHEMA = ExportBody.model_json_schema(ref_template="#/components/schemas/{model}")
 BODY_DEFINITIONS = BODY_SCHEMA.pop("$defs")
 BODY_SCHEMA["oneOf"] = [{"required": ["rows"]}, {"required": ["dataset"]}]
 ROWS = {"schema": {"type": "string", "format": "binary", "description": "The rows."}}
 BODIES = {JSON: {"schema": BODY_SCHEMA}} | dict.fromkeys(BODY_KINDS, ROWS)
-
-
-@dataclass(frozen=True)
-class Link:
-    """What the query of a link asks for."""
-
-    format: Annotated[Format | None, Query(description="Of the file; what Accept prefers unless given.")] = None
-    columns: Annotated[str | None, Query(description="Columns, comma-separated.")] = None
-    order_by: Annotated[str | None, Query(description="Columns, comma-separated; `-` before one that descends.")] = None
-    limit: Annotated[int | None, Query(ge=0, description="At most so many rows.")] = None
-    filename: Annotated[str | None, Query(description="Name of the download.")] = None
-    timezone: Annotated[str | None, Query(description="IANA time zone.")] = None
-    title: Annotated[str | None, Query(description="Title of the PDF.")] = None
-    options: Annotated[str | None, Query(description="A whole export request as JSON; the fields above go first.")] = (
-        None
-    )
-
-    def request(self, **more: Any) -> ExportRequest:
-        """The export request, with more fields where they are not None.
-
-        Raises:
-            BodyTooLarge, InvalidField: as of `parse_request`.
-        """
-        given = {
-            "format": self.format.value if self.format is not None else None,
-            "columns": self.columns.split(",") if self.columns is not None else None,
-            "order_by": self.order_by.split(",") if self.order_by is not None else None,
-            "limit": self.limit,
-            "filename": self.filename,
-            "timezone": self.timezone,
-        }
-        return join_request(json_object("options", self.options), given | more, self.title)
-
-    def of_dataset(self, name: str, params: str | None) -> ExportRequest:
-        """The export request for a dataset with parameters, a JSON object.
-
-        Raises:
-            BodyTooLarge, InvalidField: as of `parse_request`.
-        """
-        return self.request(dataset=name, params=None if params is None else json_object("params", params))
-
-
-@dataclass(frozen=True)
-class BodyQuery:
-    """What the query says of a body that is rows."""
-
-    delimiter: Annotated[str | None, Query(description="Between the fields of a CSV body; `,` unless given.")] = None
-    quote: Annotated[
-        str | None, Query(description='Around the fields of a CSV body; `"` unless given, `none` for none.')
-    ] = None
-    duplex: Annotated[
-        bool, Query(description="Answer while the body still comes, for a client that reads while it writes.")
-    ] = False
 
 
 @router.post(
@@ -209,32 +108,11 @@ async def get_export(
     return await _respond(request, lambda caller: _answer_link(request, caller, link, dataset, params))
 
 
-@router.get("/datasets", responses=problem_responses(401, 503))
-async def list_datasets(request: Request) -> list[DatasetInfo]:
-    """What can be exported by name."""
-    caller = caller_of(request)
-    return [DatasetInfo(**_info(each)) for each in service_of(request).datasets.values() if caller.may_see(each.name)]
-
-
-@router.get("/datasets/{name}", responses=problem_responses(401, 403, 404, 422, 500, 503))
-async def show_dataset(request: Request, name: Annotated[str, Path(max_length=200)]) -> DatasetDetail:
-    """A dataset's columns and parameters."""
-    caller = caller_of(request)
-    caller.check(name)
-    dataset = service_of(request).dataset(name)
-    schema = await service_of(request).schema(dataset, caller.columns.get(name))
-    columns = [ColumnInfo(name=field.name, type=str(field.type)) for field in schema]
-    return DatasetDetail(**_info(dataset), columns=columns)
-
-
-def _info(dataset: Dataset) -> dict[str, Any]:
-    return {"name": dataset.name, "description": dataset.description, "parameters": list(dataset.parameters)}
-
-
 async def _respond(request: Request, answer: Callable[[Caller], Awaitable[Response]]) -> Response:
     """The answer, or the problem with its request, which counts as an export too."""
     service, caller = service_of(request), caller_of(request)
     try:
+        check_query(request)
         return await answer(caller)
     except (RequestError, AdmissionError, SinkError) as error:
         log_cause(error, request_id=request_id_of(request.scope))

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from spark_export import __version__
 from spark_export.admission.gate import draining_error
-from spark_export.api.exports import service_of
 from spark_export.api.problems import problem_responses
+from spark_export.api.state import service_of
 from spark_export.metrics import CONTENT_TYPE
 
 router = APIRouter()

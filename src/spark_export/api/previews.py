@@ -11,15 +11,17 @@ import logging
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from spark_export.access import Caller
-from spark_export.api.exports import ColumnInfo, Link, caller_of, service_of
+from spark_export.api.datasets import ColumnInfo
 from spark_export.api.ids import request_id_of
+from spark_export.api.links import Link, check_query
 from spark_export.api.problems import problem_response, problem_responses, quota_headers
+from spark_export.api.state import caller_of, service_of
 from spark_export.api.streaming import run_until_left, until_disconnect
 from spark_export.errors import ExportError
 from spark_export.factory import Service
@@ -35,7 +37,7 @@ LOG = logging.getLogger("spark_export")
 ROWS = 20
 ROWS_MOST = 1000
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(check_query)])
 
 
 class PreviewColumn(ColumnInfo):

@@ -7,23 +7,25 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 from starlette.types import Receive, Scope, Send
 
 from spark_export.api.content import ContentResponse
-from spark_export.api.exports import FILE, caller_of, jobs_of, service_of
+from spark_export.api.exports import FILE
+from spark_export.api.links import check_query
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_responses
 from spark_export.api.protocol import CONNECTION
+from spark_export.api.state import caller_of, jobs_of, service_of
 from spark_export.api.streaming import body_of, end_connection, raw, run_until_left, until_disconnect
 from spark_export.api.submission import is_final, poll_seconds
 from spark_export.errors import ClientTooSlow, InvalidField, UnknownExport
 from spark_export.jobs.jobs import Jobs, place_of
 from spark_export.jobs.receipt import RECEIPTS, Receipt
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(check_query)])
 LISTS = TypeAdapter(list[Receipt])
 
 RECEIPTS_SHOWN = 100
@@ -80,6 +82,7 @@ async def list_receipts(
     return Response(LISTS.dump_json(found), headers=headers, media_type="application/json")
 
 
+@router.head("/exports/{export_id}", response_class=Response, include_in_schema=False)
 @router.get("/exports/{export_id}", response_model=Receipt, responses=problem_responses(401, 404, 422, 503))
 async def show_receipt(request: Request, export_id: ExportId) -> Response:
     """What came of an export, or how far a job has come: state, rows, bytes, SHA-256, place in the queue."""
