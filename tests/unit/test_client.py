@@ -443,6 +443,13 @@ def test_a_part_is_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_part_is_not_kept(tmp_path: Path) -> None:
+    """Nor is one that has nothing in it, as where the file was delivered elsewhere."""
+    with pytest.raises(Refused):
+        Service(receipt(), problem(404, "no-content")).run(lambda client: client.download("e1", tmp_path / "a.csv"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_whole_part_is_not_loaded(tmp_path: Path) -> None:
     """A process that ended before the file took its name leaves nothing to load."""
     (tmp_path / ".spark-export-e1.part").write_bytes(FILE)

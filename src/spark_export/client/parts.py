@@ -127,7 +127,7 @@ class Part:
 
 @asynccontextmanager
 async def open_part(path: Path, kept: str | None = None) -> AsyncIterator[Part]:
-    """The part of a file; gone at the end unless it took its name, or is to be kept and not known to be wrong.
+    """The part of a file; gone at the end unless it took its name, or is to be kept, with bytes not known to be wrong.
 
     Raises:
         OSError: it cannot be made, or another process holds it.
@@ -140,7 +140,7 @@ async def open_part(path: Path, kept: str | None = None) -> AsyncIterator[Part]:
         part.drop()
         raise
     finally:
-        if kept is None:
+        if kept is None or not part.bytes:
             part.drop()
         await part.aclose()
 
