@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from spark_export.access import Keyring, load_keyring
+from spark_export.access import load_keyring
 from spark_export.admission.bucket import Rate, RateLimiter
 from spark_export.admission.gate import Gate
+from spark_export.background import running
 from spark_export.datasets import Threads, make_datasets
 from spark_export.delivery.rules import DeliverRules
-from spark_export.errors import InvalidField, Problems, SettingsError, UnknownDataset
+from spark_export.errors import Problems, SettingsError
 from spark_export.job import Clocks
 from spark_export.making import WriterFactory, load_pdf_parts
 from spark_export.memory import MemoryBound, trim
 from spark_export.metrics import Metrics
-from spark_export.model import ExportRequest
 from spark_export.observe import LogObserver, Observer, Observers
-from spark_export.outward.addresses import AddressPolicy, AddressRefused
+from spark_export.outward.addresses import AddressPolicy
 from spark_export.outward.callbacks import Signer
 from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
+from spark_export.service import Service
 from spark_export.settings import Settings, variable_of
-from spark_export.sources.base import Dataset, Table
 from spark_export.sources.catalog import DatasetsFile, read_datasets_file
 from spark_export.sources.duckdb import Engine
-from spark_export.sources.inline import InlineTable
 from spark_export.sources.postgres.dataset import Databases
-from spark_export.sources.selection import Selection
-from spark_export.sources.upload.duplex import DuplexTable
-from spark_export.sources.upload.pipe import Pipe
-from spark_export.sources.upload.table import BodyForm, UploadTable
 from spark_export.spool import open_spool
-from spark_export.text.encoder import name_some
 
 TRIM_AFTER_SECONDS = 1.0
 TRIM_EVERY_SECONDS = 10.0
@@ -53,106 +43,6 @@ SPARE_READERS = 4
 
 STORE_THREADS = 32
 """Of calls to object stores and folders; one whose caller has left keeps its thread until it ends. Made when needed."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """Everything that serves exports, ready.
-
-    Attributes:
-        settings: it was made of.
-        clocks: its time.
-        datasets: what can be exported by name.
-        keyring: who may ask; None where anyone may.
-        exporter, gate, metrics, receipts, observer: see their classes.
-        engine, readers: for tables made for one request.
-        spool: folder for what is on its way, this process's own.
-        deliveries: where files may be delivered.
-        signer: of callbacks; None where none are sent.
-        policy: where those may go.
-    """
-
-    settings: Settings
-    clocks: Clocks
-    datasets: Mapping[str, Dataset]
-    keyring: Keyring | None
-    exporter: Exporter
-    gate: Gate
-    metrics: Metrics
-    receipts: Receipts
-    observer: Observer
-    engine: Engine
-    readers: Executor
-    spool: Path
-    deliveries: DeliverRules
-    signer: Signer | None
-    policy: AddressPolicy
-
-    def check_job(self, request: ExportRequest) -> None:
-        """Refuse a job whose file or receipt would go where it may not.
-
-        Raises:
-            Forbidden: the file may not go there.
-            InvalidField: no callbacks are sent.
-        """
-        if request.deliver is not None:
-            self.deliveries.check(request.deliver.url)
-        if request.callback_url is not None and self.signer is None:
-            raise InvalidField("this service sends no callbacks: CALLBACK_SECRET is not set", field="callback_url")
-        if request.callback_url is not None:
-            self._check_host(request.callback_url)
-
-    def _check_host(self, url: str) -> None:
-        """Refuse at once what would never be reached; what a name stands for is seen when it is connected to."""
-        host = urlsplit(url).hostname or ""
-        with suppress(ValueError):
-            ipaddress.ip_address(host)
-            try:
-                self.policy.check(host)
-            except AddressRefused as error:
-                raise InvalidField(f"callback_url: {error.detail}", field="callback_url") from None
-
-    def dataset(self, name: str) -> Dataset:
-        """The dataset of that name.
-
-        Raises:
-            UnknownDataset: there is none.
-        """
-        try:
-            return self.datasets[name]
-        except KeyError:
-            known = name_some(list(self.datasets))
-            raise UnknownDataset(f"no dataset {name!r}; there are {known}", field="dataset") from None
-
-    def table(self, request: ExportRequest, rows: memoryview | None) -> Table:
-        """What the request takes its rows from: the JSON text of rows where there is one, else a dataset.
-
-        Raises:
-            UnknownDataset, InvalidField: there is none of that name, or its parameters do not fit.
-        """
-        if rows is None:
-            return self.dataset(request.dataset or "").table(request.params)
-        names = None if request.columns is None else tuple(column.name for column in request.columns)
-        return InlineTable(rows, names, self.readers, self.engine)
-
-    def upload(self, body: Path, form: BodyForm) -> Table:
-        """The rows of a body in a file, which is in a folder of its own."""
-        return UploadTable(body, form, self.readers, self.engine)
-
-    def duplex(self, pipe: Pipe, form: BodyForm) -> Table:
-        """The rows of a body that is on its way."""
-        return DuplexTable(pipe, form, self.readers)
-
-    async def schema(self, dataset: Dataset, visible: frozenset[str] | None = None) -> Any:
-        """The dataset's columns: those of them that may be seen, all where None; with the parameters' defaults.
-
-        Raises:
-            ExportError: it cannot be opened.
-        """
-        # Any value will do to learn the columns' types.
-        unknown = {parameter.name: None for parameter in dataset.parameters if parameter.required}
-        async with dataset.table(unknown).open(Selection(limit=0, visible=visible)) as source:
-            return source.schema
 
 
 @asynccontextmanager
@@ -190,14 +80,7 @@ async def open_usable_service(
         stores = stack.enter_context(ThreadPoolExecutor(STORE_THREADS, "store"))
         file = problems.instead(None, lambda: _read_datasets(settings.datasets))
         spool = stack.enter_context(open_spool(settings.spool_dir))
-        engine = Engine(
-            folder=settings.datasets.parent if settings.datasets is not None else None,
-            databases=file.databases if file is not None else {},
-            memory_bytes=settings.duckdb_memory_bytes,
-            query_threads=settings.duckdb_threads,
-            temp_folder=spool,
-            threads=readers,
-        )
+        engine = _make_engine(settings, file, spool, readers)
         stack.callback(engine.close)
         problems.instead(None, engine.attach)
         databases = Databases(settings.max_concurrent, settings.export_timeout_seconds)
@@ -206,25 +89,12 @@ async def open_usable_service(
         datasets = make_datasets(file or DatasetsFile(), engine, databases, threads, problems)
         memory = MemoryBound(settings.max_memory_bytes, clocks.monotonic)
         gate = Gate(
-            settings.max_concurrent,
-            settings.max_queue,
-            settings.queue_timeout_seconds,
-            clocks.monotonic,
-            memory.holds,
+            settings.max_concurrent, settings.max_queue, settings.queue_timeout_seconds, clocks.monotonic, memory.holds
         )
         metrics = Metrics(gate, memory, clocks.monotonic, lambda: engine.queries)
         receipts = Receipts(settings.receipts_kept, settings.receipts_seconds, clocks.monotonic)
         observer = Observers([metrics, receipts, log or LogObserver()])
-        exporter = Exporter(
-            limiter=RateLimiter(_rate_of(settings)),
-            gate=gate,
-            make_writer=WriterFactory(kernels, clocks, load_pdf_parts(settings, problems)),
-            observer=observer,
-            threads=kernels,
-            max_rows=settings.max_rows,
-            timeout_seconds=settings.export_timeout_seconds,
-            clocks=clocks,
-        )
+        make_writer = WriterFactory(kernels, clocks, load_pdf_parts(settings, problems))
         deliveries = problems.instead(DeliverRules(()), lambda: _load_deliveries(settings))
         signer = problems.instead(None, lambda: _load_signer(settings))
         known = {*datasets, *file.datasets} if file is not None else None
@@ -234,7 +104,7 @@ async def open_usable_service(
             clocks=clocks,
             datasets=datasets,
             keyring=keyring,
-            exporter=exporter,
+            exporter=_make_exporter(settings, clocks, gate, make_writer, observer),
             gate=gate,
             metrics=metrics,
             receipts=receipts,
@@ -246,17 +116,38 @@ async def open_usable_service(
             signer=signer,
             policy=AddressPolicy(settings.callback_allow),
         )
-        trimming = asyncio.create_task(_trim_after_work(gate, readers))
-        try:
+        async with running(_trim_after_work(gate, readers)):
             yield service, problems.found
-        finally:
-            trimming.cancel()
-            with suppress(asyncio.CancelledError):
-                await trimming
 
 
 def _read_datasets(path: Path | None) -> DatasetsFile:
     return DatasetsFile() if path is None else read_datasets_file(path)
+
+
+def _make_engine(settings: Settings, file: DatasetsFile | None, spool: Path, readers: Executor) -> Engine:
+    return Engine(
+        folder=settings.datasets.parent if settings.datasets is not None else None,
+        databases=file.databases if file is not None else {},
+        memory_bytes=settings.duckdb_memory_bytes,
+        query_threads=settings.duckdb_threads,
+        temp_folder=spool,
+        threads=readers,
+    )
+
+
+def _make_exporter(
+    settings: Settings, clocks: Clocks, gate: Gate, make_writer: WriterFactory, observer: Observer
+) -> Exporter:
+    return Exporter(
+        limiter=RateLimiter(_rate_of(settings)),
+        gate=gate,
+        make_writer=make_writer,
+        observer=observer,
+        threads=make_writer.threads,
+        max_rows=settings.max_rows,
+        timeout_seconds=settings.export_timeout_seconds,
+        clocks=clocks,
+    )
 
 
 def _load_deliveries(settings: Settings) -> DeliverRules:

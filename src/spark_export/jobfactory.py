@@ -6,14 +6,13 @@ import asyncio
 import mmap
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from spark_export.access import Caller
+from spark_export.background import running
 from spark_export.errors import Forbidden, SettingsError
-from spark_export.factory import Service
 from spark_export.job import Job
 from spark_export.jobs.database import Database
 from spark_export.jobs.folder import DATABASE, JobFiles, open_folder
@@ -27,6 +26,7 @@ from spark_export.jobs.runner import Runner
 from spark_export.jobs.sinks import Sinks
 from spark_export.jobs.table import SCHEMA, VERSION
 from spark_export.jobs.teller import Teller
+from spark_export.service import Service
 from spark_export.settings import variable_of
 from spark_export.sources.base import Table
 from spark_export.spool import open_request_folder
@@ -68,7 +68,7 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
             register, files, runner, keeper, service.receipts, service.gate, settings.max_jobs, settings.job_ttl_seconds
         )
         service.metrics.show_jobs(lambda: jobs.waiting, lambda: jobs.running, lambda: room.used_bytes)
-        async with runner.running(), _running(keeper.run(), teller.run()):
+        async with runner.running(), running(keeper.run(), teller.run()):
             yield jobs
 
 
@@ -77,17 +77,6 @@ def _open_database(folder: Path) -> Database:
         return Database(folder / DATABASE, SCHEMA, VERSION)
     except sqlite3.Error as error:
         raise SettingsError(f"{variable_of('spool_dir')}: {folder / DATABASE}: {error}") from None
-
-
-@asynccontextmanager
-async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

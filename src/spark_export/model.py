@@ -5,47 +5,39 @@ The request is validated here once, at the edge; everything behind it trusts it.
 
 from __future__ import annotations
 
-import codecs
-import math
-import re
-import zoneinfo
 from collections import Counter
-from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from spark_export.values import (
+    FILENAME_MAX_CHARACTERS,
+    MOST_VALUES,
+    URL_MAX_CHARACTERS,
+    at_most,
+    check_callback_url,
+    check_delimiter,
+    check_deliver_url,
+    check_encoding,
+    check_filename,
+    check_page_size,
+    check_params,
+    check_scalars,
+    check_timezone,
+)
 
 Scalar = str | int | float | bool
 SCALAR_SCHEMA = {"type": ["string", "number", "boolean"]}
 
 ValueType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp"]
 
-FORBIDDEN_IN_FILENAME = re.compile(r'[\x00-\x1f\x7f-\x9f"/\\\u2028\u2029\ud800-\udfff]')
-PAGE_SIZES = ("auto", "A4", "A3", "Letter", "Legal")
-CUSTOM_PAGE_SIZE = re.compile(r"(\d{1,4}(?:\.\d{1,2})?)x(\d{1,4}(?:\.\d{1,2})?)mm", re.ASCII)
-MM_PT = 72 / 25.4
-"""Points of a millimetre."""
-LEAST_PAGE_MM, MOST_PAGE_MM = 50, 5080
-"""Two margins with room for a word between them; what ISO 32000-1 annex C recommends at most."""
-
 MOST_COLUMNS = 16_384
 """As many as a spreadsheet has."""
 MOST_REPEATS = 10
 """Of one column in a file: what a row takes in memory stays near what it takes in its source."""
 MOST_CONDITIONS = 100
-MOST_VALUES = 10_000
-"""Of all conditions: they become as many bound parameters."""
-
-PLAIN_URL = re.compile(r"[!-\[\]-~]+")
-"""Printable ASCII without spaces and backslashes, which libraries read in different ways."""
-URL_MAX_CHARACTERS = 4000
-
-FILENAME_MAX_CHARACTERS = 200
-"""With four bytes a character and an extension it still fits the 255 bytes that file systems allow, for all but
-the longest names in the widest scripts; longer ones are a mistake more often than a wish."""
 
 
 class Format(StrEnum):
@@ -61,113 +53,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _check_timezone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
-        raise ValueError(f"{name!r} is no IANA time zone, such as 'UTC' or 'Europe/Istanbul'") from None
-    return name
-
-
-def check_encoding(name: str) -> str:
-    """The name of a text encoding that Python knows.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        codec = codecs.lookup(name)
-    except (LookupError, ValueError):
-        codec = None
-    # The only public way to ask a codec whether it makes bytes of text (zlib, rot13 and the like do not).
-    if (
-        codec is None
-        or not getattr(codec, "_is_text_encoding", False)
-        or codec.name in {"undefined", "idna", "punycode"}
-    ):
-        raise ValueError(f"{name!r} is no text encoding, such as 'utf-8', 'windows-1254' or 'utf-16'")
-    return name
-
-
-def _check_filename(name: str) -> str:
-    if FORBIDDEN_IN_FILENAME.search(name):
-        raise ValueError("a file name holds no line breaks, control characters, quotes or slashes")
-    if not name.strip(" ."):
-        raise ValueError("a file name is more than dots and spaces")
-    return name
-
-
-def _check_callback_url(url: str) -> str:
-    return _check_url(url, ("http", "https"))
-
-
-def _check_deliver_url(url: str) -> str:
-    return _check_url(url, ("s3", "http", "https"))
-
-
-def _check_url(url: str, schemes: tuple[str, ...]) -> str:
-    """What is no plain URL to every library alike is none here (RFC 3986 3)."""
-    if not PLAIN_URL.fullmatch(url):
-        raise ValueError("takes a URL in printable ASCII without spaces and backslashes")
-    parts = urlsplit(url)
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(f"takes a URL that begins with {' or '.join(f'{each}://' for each in schemes)}")
-    if parts.username is not None or parts.password is not None or parts.fragment:
-        raise ValueError("takes a URL without user, password and fragment")
-    try:
-        parts.port  # noqa: B018 - raises where it is none
-    except ValueError:
-        raise ValueError("takes a URL whose port is a number to 65535") from None
-    return url
-
-
-def _check_delimiter(character: str) -> str:
-    if character in '"\r\n\0' or character.isalnum():
-        raise ValueError("the delimiter is one character that is no quote, line break, letter or digit")
-    return character
-
-
-def _check_finite(values: Iterable[Any]) -> None:
-    """JSON has no others (RFC 8259 6); `1e999` is read as one all the same."""
-    if any(isinstance(value, float) and not math.isfinite(value) for value in values):
-        raise ValueError("takes finite numbers")
-
-
-def _check_scalars(value: Any) -> Any:
-    """One scalar, or a list of them as a tuple; a union of types would answer a mistake with five complaints."""
-    _check_finite(value if isinstance(value, list | tuple) else [value])
-    if isinstance(value, list | tuple):
-        _at_most(MOST_VALUES)(value)
-        if not all(isinstance(each, str | int | float | bool) for each in value):
-            raise ValueError("takes texts, numbers and booleans")
-        return tuple(value)
-    if value is not None and not isinstance(value, str | int | float | bool):
-        raise ValueError("takes a text, a number, a boolean, or a list of them")
-    return value
-
-
-def _check_params(values: dict[str, Any]) -> dict[str, Any]:
-    _check_finite(values.values())
-    for name, value in values.items():
-        if value is not None and not isinstance(value, str | int | float | bool):
-            raise ValueError(f"{name!r} takes a text, a number or a boolean")
-    return values
-
-
 def _spell_out(column: Any) -> Any:
     """A bare name is a column with nothing said about it."""
     return {"name": column} if isinstance(column, str) else column
-
-
-def _at_most(items: int) -> Callable[[Any], Any]:
-    """Refuses a long list at once: pydantic looks at every item first, 4 s for the mistakes of 200,000."""
-
-    def check(value: Any) -> Any:
-        if isinstance(value, list | tuple) and len(value) > items:
-            raise ValueError(f"takes at most {items}, not {len(value)}")
-        return tuple(value) if isinstance(value, list) else value
-
-    return check
 
 
 def _check_columns(columns: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
@@ -177,20 +65,8 @@ def _check_columns(columns: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
     return columns
 
 
-def _check_page_size(name: str) -> str:
-    if name in PAGE_SIZES:
-        return name
-    if not (custom := CUSTOM_PAGE_SIZE.fullmatch(name)):
-        raise ValueError(f"takes {', '.join(PAGE_SIZES)}, or width and height in millimetres as '100x150mm'")
-    if not all(LEAST_PAGE_MM <= float(side) <= MOST_PAGE_MM for side in custom.groups()):
-        raise ValueError(
-            f"{name} is too small for its margins or too large for a PDF: {LEAST_PAGE_MM} to {MOST_PAGE_MM} mm a side"
-        )
-    return name
-
-
 FontSize = Annotated[float, Field(ge=4, le=24)]
-Timezone = Annotated[str, AfterValidator(_check_timezone)]
+Timezone = Annotated[str, AfterValidator(check_timezone)]
 Text = Annotated[str, Field(max_length=2000)]
 
 
@@ -229,7 +105,7 @@ class Condition(Frozen):
     op: Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "between", "like", "is_null", "not_null"]
     value: Annotated[
         Any,
-        AfterValidator(_check_scalars),
+        AfterValidator(check_scalars),
         WithJsonSchema({"anyOf": [SCALAR_SCHEMA, {"type": "array", "items": SCALAR_SCHEMA}, {"type": "null"}]}),
     ] = None
 
@@ -287,7 +163,7 @@ class CsvOptions(Frozen):
     """
 
     profile: Literal["excel"] | None = None
-    delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_check_delimiter)] | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(check_delimiter)] | None = None
     quote: Literal["minimal", "all", "nonnumeric"] = "minimal"
     line_terminator: Literal["\r\n", "\n"] = "\r\n"
     null: Annotated[str, Field(max_length=200)] = ""
@@ -334,7 +210,7 @@ class PdfOptions(Frozen):
 
     title: Text | None = None
     subtitle: Text | None = None
-    page_size: Annotated[str, AfterValidator(_check_page_size)] = "auto"
+    page_size: Annotated[str, AfterValidator(check_page_size)] = "auto"
     orientation: Literal["portrait", "landscape", "auto"] = "auto"
     font_size: FontSize = 8
     overflow: Literal["ellipsis", "wrap"] = "ellipsis"
@@ -359,7 +235,7 @@ class Deliver(Frozen):
         url: `s3://bucket/key`, or an `https://` address that takes a PUT, such as a presigned one.
     """
 
-    url: Annotated[str, Field(min_length=1, max_length=URL_MAX_CHARACTERS), AfterValidator(_check_deliver_url)]
+    url: Annotated[str, Field(min_length=1, max_length=URL_MAX_CHARACTERS), AfterValidator(check_deliver_url)]
 
 
 class ExportRequest(Frozen):
@@ -385,7 +261,7 @@ class ExportRequest(Frozen):
     dataset: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     params: Annotated[
         dict[str, Any],
-        AfterValidator(_check_params),
+        AfterValidator(check_params),
         WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
     ] = Field(default_factory=dict)
     columns: (
@@ -393,7 +269,7 @@ class ExportRequest(Frozen):
             tuple[Column, ...],
             Field(min_length=1, max_length=MOST_COLUMNS, fail_fast=True),
             AfterValidator(_check_columns),
-            BeforeValidator(_at_most(MOST_COLUMNS)),
+            BeforeValidator(at_most(MOST_COLUMNS)),
         ]
         | None
     ) = None
@@ -401,22 +277,20 @@ class ExportRequest(Frozen):
         tuple[Condition, ...],
         Field(max_length=MOST_CONDITIONS),
         AfterValidator(_check_values),
-        BeforeValidator(_at_most(MOST_CONDITIONS)),
+        BeforeValidator(at_most(MOST_CONDITIONS)),
     ] = ()
     order_by: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],
         Field(max_length=MOST_CONDITIONS),
-        BeforeValidator(_at_most(MOST_CONDITIONS)),
+        BeforeValidator(at_most(MOST_CONDITIONS)),
     ] = ()
     limit: Annotated[int, Field(ge=0, le=2**62)] | None = None
     on_limit: Literal["fail", "truncate"] = "fail"
-    filename: Annotated[str, Field(max_length=FILENAME_MAX_CHARACTERS), AfterValidator(_check_filename)] | None = None
+    filename: Annotated[str, Field(max_length=FILENAME_MAX_CHARACTERS), AfterValidator(check_filename)] | None = None
     timezone: Timezone = "UTC"
     csv: CsvOptions = CsvOptions()
     pdf: PdfOptions = PdfOptions()
-    callback_url: Annotated[str, Field(max_length=URL_MAX_CHARACTERS), AfterValidator(_check_callback_url)] | None = (
-        None
-    )
+    callback_url: Annotated[str, Field(max_length=URL_MAX_CHARACTERS), AfterValidator(check_callback_url)] | None = None
     deliver: Deliver | None = None
 
     @property

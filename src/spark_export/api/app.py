@@ -14,8 +14,8 @@ from spark_export.api.callers import Callers
 from spark_export.api.ids import RequestIds
 from spark_export.api.problems import Problem, add_handlers
 from spark_export.api.refusals import Doorkeeper
-from spark_export.factory import Service
 from spark_export.jobs.jobs import Jobs
+from spark_export.service import Service
 
 
 def create_app(service: Service, jobs: Jobs) -> ASGIApp:

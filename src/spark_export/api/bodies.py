@@ -7,10 +7,11 @@ from email.message import Message
 from fastapi import Request
 
 from spark_export.errors import InvalidField, UnsupportedMediaType
-from spark_export.model import ExportRequest, check_encoding
+from spark_export.model import ExportRequest
 from spark_export.sources.upload.content import CODINGS
 from spark_export.sources.upload.csv import CsvForm
 from spark_export.sources.upload.table import BodyForm, BodyKind
+from spark_export.values import check_encoding
 
 JSON = "application/json"
 BODY_KINDS: dict[str, BodyKind] = {

@@ -24,7 +24,6 @@ from spark_export.api.streaming import ExportResponse
 from spark_export.api.submission import Submission, answer_under_key
 from spark_export.api.uploads import UploadResponse, answer_duplex
 from spark_export.errors import AdmissionError, InvalidField, RequestError, SinkError, UnsupportedMediaType
-from spark_export.factory import Service
 from spark_export.job import Job, new_id
 from spark_export.jobs.keys import FIELD
 from spark_export.jobs.receipt import Receipt
@@ -37,6 +36,7 @@ from spark_export.parsing import (
     parse_request,
     split_rows,
 )
+from spark_export.service import Service
 from spark_export.sources.base import Table
 
 router = APIRouter()

@@ -24,12 +24,12 @@ from spark_export.api.problems import problem_response, problem_responses, quota
 from spark_export.api.state import caller_of, service_of
 from spark_export.api.streaming import run_until_left, until_disconnect
 from spark_export.errors import ExportError
-from spark_export.factory import Service
 from spark_export.logs import log_cause
 from spark_export.model import ExportRequest
 from spark_export.outcome import asked_of
 from spark_export.parsing import check_no_job
 from spark_export.preview import preview_json
+from spark_export.service import Service
 from spark_export.sources.selection import Selection
 
 LOG = logging.getLogger("spark_export")

@@ -11,10 +11,10 @@ from spark_export.api.ids import request_id_of
 from spark_export.api.preferences import Preferences
 from spark_export.api.problems import problem_response
 from spark_export.errors import AdmissionError, ExportError, RequestError
-from spark_export.factory import Service
 from spark_export.job import new_id
 from spark_export.jobs.jobs import Jobs
 from spark_export.outcome import Outcome, State
+from spark_export.service import Service
 
 PATH = "/export"
 

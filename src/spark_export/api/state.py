@@ -6,8 +6,8 @@ from fastapi import Request
 
 from spark_export.access import Caller
 from spark_export.api.callers import Callers
-from spark_export.factory import Service
 from spark_export.jobs.jobs import Jobs
+from spark_export.service import Service
 
 
 def service_of(request: Request) -> Service:

@@ -20,11 +20,11 @@ from spark_export.api.preferences import Preferences, fingerprint
 from spark_export.api.problems import failure_response, quota_headers
 from spark_export.api.streaming import ExportResponse, run_until_left, until_disconnect
 from spark_export.errors import InvalidField
-from spark_export.factory import Service
 from spark_export.job import Job
 from spark_export.jobs.jobs import Jobs, KeptStream
 from spark_export.jobs.receipt import RECEIPTS, Receipt
 from spark_export.jobs.record import JobState, Key, Order, Record
+from spark_export.service import Service
 from spark_export.sources.upload.table import BodyForm
 
 POLL_SECONDS = 1

@@ -23,9 +23,9 @@ from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, iter_body
 from spark_export.api.streaming import ExportResponse, until_disconnect
 from spark_export.errors import AdmissionError, RequestError, SinkError, SourceError, SourceUnavailable
-from spark_export.factory import Service
 from spark_export.job import Job
 from spark_export.logs import log_cause
+from spark_export.service import Service
 from spark_export.sources.base import Table
 from spark_export.sources.upload.pipe import Pipe
 from spark_export.sources.upload.table import BodyForm

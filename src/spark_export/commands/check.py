@@ -9,7 +9,8 @@ import uvloop
 
 from spark_export.commands.process import set_up
 from spark_export.errors import ExportError
-from spark_export.factory import Service, open_usable_service
+from spark_export.factory import open_usable_service
+from spark_export.service import Service
 from spark_export.settings import Settings, load_usable_settings
 from spark_export.sources.base import Dataset
 

@@ -19,12 +19,13 @@ from spark_export.commands.progress import Bar, line
 from spark_export.commands.signals import Stopped, stopped_by_signals
 from spark_export.commands.telling import is_bar_wanted, message, summary, tell
 from spark_export.errors import ExportError
-from spark_export.factory import Service, open_service
+from spark_export.factory import open_service
 from spark_export.job import Job, new_id
 from spark_export.logs import log_cause
 from spark_export.model import Format
 from spark_export.outcome import Outcome, State
 from spark_export.parsing import check_no_job
+from spark_export.service import Service
 from spark_export.settings import Settings
 
 FAILED = 1

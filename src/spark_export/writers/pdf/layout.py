@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from spark_export.errors import InvalidField
-from spark_export.model import MM_PT, PdfOptions
+from spark_export.model import PdfOptions
 from spark_export.text import Column, Kind
+from spark_export.values import MM_PT
 from spark_export.writers.pdf.columns import Want, share
 from spark_export.writers.pdf.faces import EM
 
