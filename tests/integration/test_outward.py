@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -257,6 +258,30 @@ def test_mixed_names(monkeypatch: pytest.MonkeyPatch, order: tuple[str, ...]) ->
         assert (receiver.connections, target.connections) == (1, 0)
 
     asyncio.run(play())
+
+
+def test_names_whose_servers_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look-ups that hang hold up no other, though there are many of them and whoever asked has given up."""
+    hanging = threading.Event()
+
+    def look_up(host: str, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        if host.startswith("slow"):
+            hanging.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ALLOWED, port))]
+
+    async def play() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        receiver = Receiver()
+        async with receiving(receiver), open_outward(POLICY) as outward:
+            for number in range(40):
+                with pytest.raises(OutwardFailed, match="no answer within"):
+                    await get(outward, f"http://slow{number}.test/", timeout_seconds=0.01)
+            assert (await get(outward, f"http://good.test:{receiver.port}/", timeout_seconds=5)).status == 200
+
+    try:
+        asyncio.run(play())
+    finally:
+        hanging.set()
 
 
 def test_next_address(monkeypatch: pytest.MonkeyPatch) -> None:

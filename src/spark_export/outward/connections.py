@@ -10,14 +10,19 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import httpcore
 
+from spark_export.daemons import Daemons
 from spark_export.outward.addresses import AddressPolicy, AddressRefused
 
 ANSWER_BYTES = 64 * 1024
 """Most that is read of an answer, with all that comes before it: interim answers (RFC 9110 15.2) may never end."""
+LOOKING = Daemons("look-up")
+"""A name whose servers never answer holds its thread for half a minute, long after whoever asked has given up: in the
+four threads of uvloop's own, one caller's such names kept all others' from being looked up."""
 MOST_ADDRESSES = 8
 """Of one name that are tried: whoever owns it could name thousands of other people's."""
 
@@ -167,8 +172,9 @@ async def _look_up(host: str, port: int) -> Iterable[str]:
     Raises:
         httpcore.ConnectError: it has none.
     """
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(LOOKING, look_up)
     except (OSError, UnicodeError) as error:  # a label of more than 63 characters is no name to Python's codec
         raise httpcore.ConnectError(error) from error
     return dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)

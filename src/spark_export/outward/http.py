@@ -4,7 +4,7 @@ What a name stands for is looked up once and checked, and that very address is c
 service that changes in between makes no difference.
 
 No proxy, no variable of the environment but SSL_CERT_FILE and SSL_CERT_DIR, no redirect followed, no connection used
-twice. A look-up holds a thread of the loop's until the system's resolver gives up, though nobody waits any longer.
+twice. A look-up holds a thread of its own until the system's resolver gives up, though nobody waits any longer.
 """
 
 from __future__ import annotations

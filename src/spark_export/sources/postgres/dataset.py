@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from spark_export.daemons import Daemons
 from spark_export.sources.base import BlockingCalls, Source, Table
 from spark_export.sources.parameters import Parameter, bind
 from spark_export.sources.postgres import dsn
@@ -35,7 +35,7 @@ class Databases:
 
     def __init__(self, max_concurrent: int, timeout_seconds: float | None, threads: Executor | None = None) -> None:
         self._max_concurrent = max_concurrent
-        self._threads = threads or Daemons()
+        self._threads = threads or Daemons("database")
         self._timeout_seconds = timeout_seconds
         self._pools: dict[str, Pool] = {}
 
@@ -134,22 +134,3 @@ class _PostgresTable:
 
     def open(self, selection: Selection) -> AbstractAsyncContextManager[Source]:
         return self.dataset.databases.open(self.dataset.pool, self.bound, selection)
-
-
-class Daemons(Executor):
-    """A thread a call (50 us) that keeps neither the process nor another call waiting, however long it hangs."""
-
-    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Run it."""
-        future: Future[Any] = Future()
-        threading.Thread(target=_run, args=(future, work, arguments, named), name="database", daemon=True).start()
-        return future
-
-
-def _run(future: Future[Any], work: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(work(*arguments, **named))
-    except BaseException as error:  # noqa: BLE001 - whoever waits for it takes it
-        future.set_exception(error)
