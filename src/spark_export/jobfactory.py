@@ -60,8 +60,7 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
         )
         runner = Runner(register, files, maker, service.gate, settings.job_ttl_seconds)
         await register.load()
-        alive = {export_id: live.record.order.caller for export_id, live in register.live.items()}
-        await files.sweep(alive, register.kept)
+        await files.sweep(await register.alive(), register.kept)
         await runner.take_up()
         teller = Teller(register, service.signer, service.policy)
         jobs = Jobs(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -57,6 +59,44 @@ def filled(disk: Path) -> Iterator[Path]:
             pass
     yield others
     others.unlink(missing_ok=True)
+
+
+STARTS_ON_A_FULL_DISK = """
+import os, sys
+from pathlib import Path
+from spark_export.jobs.database import Database
+from spark_export.jobs.folder import open_folder
+from spark_export.jobs.table import SCHEMA, VERSION
+
+def fill(path):
+    with open(path, "wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+
+spool = Path(sys.argv[1])
+with open_folder(spool, 1) as folder:
+    killed = Database(folder / "jobs.sqlite", SCHEMA, VERSION)
+    part = folder / "files" / "e1.part"
+    fill(part)
+with open_folder(spool, 1) as folder:
+    assert not part.exists()
+    fill(spool / "others")
+    Database(folder / "jobs.sqlite", SCHEMA, VERSION).close()
+    killed.close()
+"""
+
+
+def test_a_start_on_a_full_disk(tmp_path: Path) -> None:
+    """What a killed process was writing goes first; and where others fill the disk, jobs are read all the same."""
+    if subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("needs a disk of its own to fill: `unshare -rm` must be allowed")
+    script = 'mount -t tmpfs -o size=1m none "$0" && exec "$@" "$0"'
+    command = ["unshare", "-rm", "sh", "-c", script, str(tmp_path), sys.executable, "-c", STARTS_ON_A_FULL_DISK]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_file_that_does_not_fit(cramped: Server) -> None:

@@ -470,6 +470,30 @@ def test_a_row_that_cannot_be_read(start: Start, tmp_path: Path) -> None:
     assert content(server, other).status_code == 200
 
 
+def test_the_rows_of_a_job_that_cannot_be_read_are_kept(start: Start, data: Path, tmp_path: Path) -> None:
+    """For the version that can: it makes the job when it is back."""
+    settings = {"DATASETS": str(data / "datasets.toml"), "SPOOL_DIR": str(tmp_path), "MAX_CONCURRENT": "1"}
+    server = start(**settings)
+    running = job(server, ENDLESS)
+    server.until(lambda: server.receipt(running)["state"] == "running")
+    queued = job(server, {"rows": [{"a": 1}]})
+    server.process.kill()
+    server.process.wait()
+    (database,) = tmp_path.glob("jobs-*/jobs.sqlite")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE jobs SET shown_json = '{}' || shown_json")
+    server = start(int(server.url.rpartition(":")[2]), **settings)
+    assert [server.get(f"/exports/{each}").status_code for each in (running, queued)] == [404, 404]
+    server.process.kill()
+    server.process.wait()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE jobs SET shown_json = substr(shown_json, 3)")
+    server = start(int(server.url.rpartition(":")[2]), **settings)
+    remove(server, running)
+    assert server.until_ended(queued)["state"] == "completed"
+    assert content(server, queued).text == "a\r\n1\r\n"
+
+
 def test_waiting_ends_with_the_service(start: Start, data: Path) -> None:
     """Who waits while the service shuts down is told of its job, which the next start makes."""
     server = start(DATASETS=str(data / "datasets.toml"), DRAIN_SECONDS="2")

@@ -23,7 +23,7 @@ class Database:
 
     Args:
         path: of the file.
-        schema: statements that make its tables where they are not there.
+        schema: statements that make its tables.
         version: of the schema.
 
     Raises:
@@ -42,7 +42,8 @@ class Database:
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
         if found not in {0, version}:
             raise sqlite3.DatabaseError(f"the jobs are of version {found}, and this reads version {version}")
-        self._connection.executescript(f"{schema}; PRAGMA user_version = {version}")
+        if not found:  # a full disk must not keep a service from a start that frees some of it
+            self._connection.executescript(f"BEGIN; {schema}; PRAGMA user_version = {version}; COMMIT")
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What the work returns, done whole or not at all; the work goes on to its end whoever waits for it.

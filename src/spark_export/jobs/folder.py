@@ -60,7 +60,22 @@ def open_folder(parent: Path, port: int) -> Iterator[Path]:
             raise SettingsError(
                 f"{variable_of('spool_dir')}: {folder} is another service's; give each a folder of its own"
             ) from None
+        _remove_parts(folder)
         yield folder
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what a killed process was writing, before anything else is: it may be what fills the disk.
+
+    Raises:
+        SettingsError: it cannot be removed.
+    """
+    try:
+        for name in (BODIES, FILES):
+            for part in (folder / name).glob(f"*{PART}"):
+                part.unlink()
+    except OSError as error:
+        raise SettingsError(f"{variable_of('spool_dir')}: {folder}: {error.strerror}") from None
 
 
 def _check_owner(folder: Path) -> None:

@@ -57,8 +57,9 @@ def receipt_of(record: Record, now: float, progress: Progress | None = None, pla
     shown = _shown(outcome) | {
         "state": record.state,
         "started_at": record.accepted_at,
-        "queued_seconds": (record.began_at or record.ended_at or now) - record.accepted_at,
-        "seconds": (record.ended_at or now) - record.accepted_at,
+        # The clock may have been set back.
+        "queued_seconds": max((record.began_at or record.ended_at or now) - record.accepted_at, 0.0),
+        "seconds": max((record.ended_at or now) - record.accepted_at, 0.0),
     }
     return Receipt(
         **shown,

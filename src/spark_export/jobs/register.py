@@ -65,6 +65,10 @@ class Register:
         for record in await self._database.transact(table.read_alive):
             self.live[record.export_id] = Live(record)
 
+    async def alive(self) -> dict[str, str]:
+        """Callers of all jobs that have not ended, by id."""
+        return await self._database.transact(table.read_alive_callers)
+
     async def find(self, export_id: str) -> Record | None:
         """The job of that id."""
         live = self.live.get(export_id)
@@ -133,9 +137,11 @@ class Register:
         await self._database.transact(lambda connection: table.delete(connection, export_id))
         self.kept.pop(export_id, None)
 
-    async def due_callbacks(self, count: int) -> list[Record]:
-        """Jobs whose caller is to be told by now, the longest due first."""
-        return await self._database.transact(lambda connection: table.read_due_callbacks(connection, self.now(), count))
+    async def due_callbacks(self, within: float, count: int) -> list[Record]:
+        """Jobs whose caller is to be told by now, the longest due first; none is due later than within some seconds."""
+        return await self._database.transact(
+            lambda connection: table.read_due_callbacks(connection, self.now(), within, count)
+        )
 
     async def told(self, export_id: str, callback: Callback) -> None:
         """Keep what has come of telling the caller, where the job is still there."""

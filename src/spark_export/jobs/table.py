@@ -12,7 +12,7 @@ LOG = logging.getLogger("spark_export")
 
 VERSION = 1
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
+CREATE TABLE jobs (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     export_id TEXT NOT NULL UNIQUE,
     caller TEXT NOT NULL,
@@ -32,11 +32,13 @@ CREATE TABLE IF NOT EXISTS jobs (
     key TEXT,
     fingerprint TEXT
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_key ON jobs (caller, key) WHERE key IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_by_caller ON jobs (caller, accepted_at, export_id);
-CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_by_callback ON jobs (callback_due) WHERE callback_due IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_alive ON jobs (place) WHERE state IN ('queued', 'running');
+CREATE UNIQUE INDEX jobs_by_key ON jobs (caller, key) WHERE key IS NOT NULL;
+CREATE INDEX jobs_by_caller ON jobs (caller, accepted_at, export_id);
+CREATE INDEX jobs_by_end ON jobs (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX jobs_past ON jobs (caller, ended_at, state, expires_at, export_id)
+    WHERE ended_at IS NOT NULL AND callback_due IS NULL;
+CREATE INDEX jobs_by_callback ON jobs (callback_due) WHERE callback_due IS NOT NULL;
+CREATE INDEX jobs_alive ON jobs (place) WHERE state IN ('queued', 'running');
 """
 
 COLUMNS = (
@@ -104,6 +106,12 @@ def read_alive(connection: Connection) -> list[Record]:
     return _all(connection.execute("SELECT * FROM jobs WHERE state IN ('queued', 'running') ORDER BY place"))
 
 
+def read_alive_callers(connection: Connection) -> dict[str, str]:
+    """Callers of the jobs that have not ended, by id, be they such that this version can read them or not."""
+    found = connection.execute("SELECT export_id, caller FROM jobs WHERE state IN ('queued', 'running')")
+    return {row["export_id"]: row["caller"] for row in found}
+
+
 def read_page(connection: Connection, caller: str, before: tuple[float, str], count: int) -> list[Record]:
     """The caller's latest jobs, newest first.
 
@@ -121,12 +129,15 @@ def read_page(connection: Connection, caller: str, before: tuple[float, str], co
     return _all(found)
 
 
-def read_due_callbacks(connection: Connection, now: float, count: int) -> list[Record]:
-    """Jobs whose caller is to be told by now, the longest due first, and a caller after the other."""
+def read_due_callbacks(connection: Connection, now: float, within: float, count: int) -> list[Record]:
+    """Jobs whose caller is to be told by now, the longest due first, and a caller after the other.
+
+    Nothing is due later than within some seconds, so what seems to be is due: the clock was set back.
+    """
     found = connection.execute(
         "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY caller ORDER BY callback_due) AS turn "
-        "FROM jobs WHERE callback_due <= ?) ORDER BY turn, callback_due LIMIT ?",
-        (now, count),
+        "FROM jobs WHERE callback_due <= ? OR callback_due > ?) ORDER BY turn, callback_due LIMIT ?",
+        (now, now + within, count),
     )
     return _all(found)
 

@@ -15,7 +15,7 @@ from spark_export.jobs.record import Attempt, Callback, Record
 from spark_export.jobs.register import Register
 from spark_export.logs import log_cause
 from spark_export.outward.addresses import AddressPolicy, OutwardFailed
-from spark_export.outward.callbacks import CallbackFailed, Signer, delay_seconds, send
+from spark_export.outward.callbacks import MOST_DELAY_SECONDS, CallbackFailed, Signer, delay_seconds, send
 from spark_export.outward.http import Outward, open_outward
 
 LOG = logging.getLogger("spark_export")
@@ -60,7 +60,7 @@ class Teller:
 
     async def _look(self, outward: Outward, signer: Signer) -> None:
         told = set(self._telling)  # what of these is over by the time the answer comes is not due any more
-        for record in await self._register.due_callbacks(2 * TOGETHER):
+        for record in await self._register.due_callbacks(MOST_DELAY_SECONDS, 2 * TOGETHER):
             callers = Counter(caller for caller, _ in self._telling.values())
             is_new = record.export_id not in told | self._telling.keys()
             if is_new and callers.total() < TOGETHER and callers[record.order.caller] < TOGETHER // 2:

@@ -1,0 +1,53 @@
+"""The table of jobs, and what is read of it when the clock is not what it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from spark_export.jobs import table
+from spark_export.jobs.receipt import receipt_of
+from spark_export.jobs.record import Callback, JobState, Order, Record
+from spark_export.model import ExportRequest, Format
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    """An empty table."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        made.row_factory = sqlite3.Row
+        made.executescript(table.SCHEMA)
+        yield made
+
+
+def record(export_id: str, due_at: float | None = None) -> Record:
+    """A job that was accepted at 100 s, with a callback that is due then."""
+    order = Order(export_id, "r1", "a", "local", ExportRequest(dataset="trades"), Format.CSV)
+    callback = None if due_at is None else Callback("http://a.test/", next_at=due_at)
+    return Record(order, JobState.RUNNING, accepted_at=100.0, began_at=101.0, callback=callback)
+
+
+@pytest.mark.parametrize(("due_at", "is_due"), [(999.0, True), (1001.0, False), (7 * HOUR, True)])
+def test_due_callbacks(connection: sqlite3.Connection, due_at: float, is_due: bool) -> None:
+    """Due is what is due by now, and what could only be due so late if the clock was set back."""
+    table.write(connection, record("e1", due_at))
+    found = table.read_due_callbacks(connection, 1000.0, 6 * HOUR, 10)
+    assert [each.export_id for each in found] == ["e1"] * is_due
+
+
+def test_no_time_runs_backwards() -> None:
+    """A job that was accepted later than now has taken no time yet."""
+    receipt = receipt_of(record("e1"), 50.0)
+    assert (receipt.seconds, receipt.queued_seconds) == (0.0, 1.0)
+
+
+def test_jobs_that_cannot_be_read_are_alive(connection: sqlite3.Connection) -> None:
+    """Their callers are known by id all the same."""
+    table.write(connection, record("e1"))
+    connection.execute("UPDATE jobs SET shown_json = '{}'")
+    assert (table.read_alive(connection), table.read_alive_callers(connection)) == ([], {"e1": "a"})
