@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -39,6 +41,18 @@ def test_a_job_is_made_once(server: Server) -> None:
     assert len(server.get("/exports").json()) == 1
 
 
+def test_no_room_is_needed_to_come_again(start: Start, data: Path) -> None:
+    """Who comes again for a job that was accepted has it, though there is room for no other one."""
+    server = start(DATASETS=str(data / "datasets.toml"), MAX_CONCURRENT="1", MAX_JOBS="4", RATE_PER_SECOND="0.01",
+                   RATE_BURST="3")  # fmt: skip
+    first = [post(server, ENDLESS, Prefer="respond-async", Idempotency_Key=f"k{number}") for number in range(3)]
+    refused = post(server, ENDLESS, Prefer="respond-async", Idempotency_Key="k3")
+    again = post(server, ENDLESS, Prefer="respond-async", Idempotency_Key="k2")
+    other = post(server, Prefer="respond-async", Idempotency_Key="k2")
+    assert [answer.status_code for answer in (*first, refused, again, other)] == [202, 202, 202, 429, 202, 422]
+    assert again.headers["Location"] == first[2].headers["Location"]
+
+
 def test_a_stream_is_made_once(server: Server) -> None:
     """A streamed file that has come to its end is sent again as it was, under its id, and can be fetched."""
     first, again = post(server), post(server, Accept_Encoding="gzip")
@@ -47,6 +61,29 @@ def test_a_stream_is_made_once(server: Server) -> None:
     assert first.headers["Content-Disposition"] == again.headers["Content-Disposition"]
     assert content(server, first.headers["X-Export-Id"]).content == first.content
     assert server.metric('export_requests_total{format="csv",outcome="completed"}') == 2
+
+
+def test_a_client_that_leaves_at_the_end(start: Start, tmp_path: Path) -> None:
+    """Whenever the client of a keyed stream leaves, its file is kept with its receipt, or it is gone with its bytes."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    rows = [{"a": number, "b": "x" * 20} for number in range(2000)]
+    body = json.dumps({"rows": rows, "order_by": ["-a"]}).encode()
+    for number in range(80):
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
+            head = (
+                f"POST /export HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: {number}\r\n"
+            )
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            found = b""
+            while b"\r\n0,xxx" not in found:
+                found += client.recv(2**18)
+            time.sleep(number % 8 * 0.001)
+    server.until(lambda: server.health() == (0, 0))
+    receipts = server.get("/exports", params={"limit": 1000}).json()
+    kept = {each["export_id"]: each["bytes"] for each in receipts if each["content"] is not None}
+    (files,) = tmp_path.glob("jobs-*/files")
+    assert {path.name for path in files.iterdir()} == kept.keys()
+    assert server.metric("spark_export_spool_bytes") == sum(kept.values())
 
 
 def test_a_body_of_rows(server: Server) -> None:

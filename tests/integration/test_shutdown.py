@@ -48,6 +48,36 @@ def test_sigterm_drains(start: Start, data: Path) -> None:
     assert size > 2_000_000 * 10
 
 
+def test_a_download_ends_whole(start: Start) -> None:
+    """The file of a job that is being loaded comes to its end, at the pace of its client."""
+    server = start()
+    export_id = server.submit({"dataset": "trades", "params": {"rows": 200_000}}).headers["X-Export-Id"]
+    size = server.until_ended(export_id)["bytes"]
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
+        client.sendall(f"GET /exports/{export_id}/content HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        found = client.recv(2**16)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(2.5)  # longer than answers that are no exports have
+        while data := client.recv(2**20):
+            found += data
+    assert len(found.partition(b"\r\n\r\n")[2]) == size > 20_000_000
+    assert server.process.wait(timeout=20) == 0
+
+
+def test_a_watched_job_is_not_slowed(start: Start, data: Path) -> None:
+    """Whoever watches a job while the service drains is sent no more than before."""
+    server = start(DATASETS=str(data / "datasets.toml"), DRAIN_SECONDS="2")
+    export_id = server.submit({"dataset": "endless"}).headers["X-Export-Id"]
+    server.until(lambda: server.receipt(export_id)["bytes"] > 0)
+    server.process.send_signal(signal.SIGTERM)
+    began, lines = time.monotonic(), []
+    with suppress(httpx.TransportError), httpx.stream("GET", f"{server.url}/exports/{export_id}/events") as answer:
+        for line in answer.iter_lines():
+            lines.append(line)  # noqa: PERF402  what came before the end is wanted
+    assert 1 <= len(lines) / 3 <= 2 + 2 * (time.monotonic() - began)
+    assert server.process.wait(timeout=20) == 0
+
+
 def test_a_draining_service_still_answers(start: Start, data: Path) -> None:
     """While an export finishes: not ready, alive, and new exports are sent away, whether they come or wait."""
     server = start(DATASETS=str(data / "datasets.toml"), MAX_CONCURRENT="1")
@@ -76,7 +106,7 @@ def test_what_does_not_finish_in_time_is_broken_off(start: Start, data: Path) ->
     server.process.send_signal(signal.SIGTERM)
     assert not rest(client).endswith(LAST_CHUNK)
     assert server.process.wait(timeout=5) == 0
-    assert "1 exports are broken off" in server.log.read_text()
+    assert "1 exports and 0 downloads are broken off" in server.log.read_text()
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

@@ -26,7 +26,7 @@ def asked(field: str, condition: str | None = None, size_bytes: int = 1000) -> r
         ("bytes=999-5000", range(999, 1000)),
         ("bytes=-100", range(900, 1000)),
         ("bytes=-5000", range(1000)),
-        ("bytes = 1 - 2", range(1, 3)),
+        (" bytes=1-2 ", range(1, 3)),
     ],
 )
 def test_a_range(field: str, found: range) -> None:
@@ -40,6 +40,7 @@ def test_a_range(field: str, found: range) -> None:
         "bytes=-",
         "bytes=5-4",
         "bytes=a-b",
+        "bytes=1 0-2 0",
         "rows=0-5",
         "bytes=0-1,5-6",
         "bytes",
@@ -73,7 +74,7 @@ def test_a_range_of_another_file(condition: str, holds: bool) -> None:
 )
 def test_what_the_client_has(field: str | None, known: bool) -> None:
     """If-None-Match is compared weakly."""
-    assert is_known(Headers({} if field is None else {"if-none-match": field}), TAG) == known
+    assert is_known(Headers({} if field is None else {"if-none-match": field}), TAG, MODIFIED) == known
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,38 @@ def test_what_the_client_has(field: str | None, known: bool) -> None:
 def test_what_the_client_wants(field: str, passes: bool) -> None:
     """If-Match is compared strongly, and another file is refused."""
     if passes:
-        check_match(Headers({"if-match": field}), TAG)
+        check_match(Headers({"if-match": field}), TAG, MODIFIED)
     else:
-        with pytest.raises(PreconditionFailed):
-            check_match(Headers({"if-match": field}), TAG)
+        with pytest.raises(PreconditionFailed, match="If-Match"):
+            check_match(Headers({"if-match": field}), TAG, MODIFIED)
+
+
+def test_fields_of_several_lines() -> None:
+    """A list may stand in several lines (RFC 9110 5.3)."""
+    check_match(Headers(raw=[(b"if-match", b'"x"'), (b"if-match", TAG.encode())]), TAG, MODIFIED)
+    assert is_known(Headers(raw=[(b"if-none-match", b'"x"'), (b"if-none-match", TAG.encode())]), TAG, MODIFIED)
+
+
+EARLIER, LATER = "Fri, 27 Nov 2026 07:59:59 GMT", "Fri, 27 Nov 2026 08:00:01 GMT"
+
+
+@pytest.mark.parametrize(
+    ("field", "known"), [(MODIFIED, True), (LATER, True), (EARLIER, False), ("yesterday", False), ("", False)]
+)
+def test_what_the_client_has_by_time(field: str, known: bool) -> None:
+    """If-Modified-Since counts where no tag is named (RFC 9110 13.1.3); what is no time is ignored."""
+    assert is_known(Headers({"if-modified-since": field}), TAG, MODIFIED) == known
+    assert not is_known(Headers({"if-modified-since": field, "if-none-match": '"x"'}), TAG, MODIFIED)
+
+
+@pytest.mark.parametrize(
+    ("field", "passes"), [(MODIFIED, True), (LATER, True), (EARLIER, False), ("yesterday", True), ("", True)]
+)
+def test_what_the_client_wants_by_time(field: str, passes: bool) -> None:
+    """So does If-Unmodified-Since (RFC 9110 13.1.4)."""
+    check_match(Headers({"if-unmodified-since": field, "if-match": TAG}), TAG, MODIFIED)
+    if passes:
+        check_match(Headers({"if-unmodified-since": field}), TAG, MODIFIED)
+    else:
+        with pytest.raises(PreconditionFailed, match="If-Unmodified-Since"):
+            check_match(Headers({"if-unmodified-since": field}), TAG, MODIFIED)

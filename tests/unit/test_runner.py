@@ -34,16 +34,21 @@ class Stub:
     Attributes:
         begun, let_go: of a run.
         error: raised by each run.
+        files: where a run makes the whole file before it ends; None for none.
         told: outcomes that no export told.
     """
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
+    files: JobFiles | None = None
     told: list[Outcome] = field(default_factory=list)
 
     async def make(self, live: Live) -> None:
-        """Make nothing."""
+        """Make nothing, or one byte."""
+        if self.files is not None:
+            async with self.files.open_file("e1", "a") as file:
+                await file.write(b"x")
         self.begun.set()
         await self.let_go.wait()
         if self.error is not None:
@@ -68,6 +73,7 @@ class Desk:
     register: Register
     stub: Stub
     gate: Gate
+    files: JobFiles
 
     def enqueue(self) -> Live:
         """A job that waits for its turn."""
@@ -93,7 +99,7 @@ def play(tmp_path: Path, act: Callable[[Desk], Awaitable[None]]) -> None:
             files = JobFiles(tmp_path, Room(None, _nothing))
             runner = Runner(register, files, stub, gate, 60.0)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
-                await act(Desk(runner, register, stub, gate))
+                await act(Desk(runner, register, stub, gate, files))
             assert (gate.running, gate.waiting) == (0, 0)
 
     asyncio.run(run())
@@ -163,6 +169,27 @@ def test_a_worker_outlives_what_it_runs(tmp_path: Path) -> None:
                 await desk.enqueue().ended.wait()
         assert await desk.state() is JobState.FAILED
         assert [outcome.state for outcome in desk.stub.told] == [State.FAILED] * 5
+
+    play(tmp_path, act)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError()])
+def test_a_whole_file_of_what_does_not_end_well(tmp_path: Path, error: Exception | None) -> None:
+    """A job that is cancelled or fails after its file took its name leaves none, and no byte of it counts."""
+
+    async def act(desk: Desk) -> None:
+        desk.stub.files, desk.stub.error = desk.files, error
+        async with desk.runner.running():
+            live = desk.enqueue()
+            await desk.stub.begun.wait()
+            assert desk.files.room.used_bytes == 1
+            if error is None:
+                await desk.runner.cancel(live)
+            else:
+                desk.stub.let_go.set()
+                await live.ended.wait()
+        assert await desk.state() is (JobState.CANCELLED if error is None else JobState.FAILED)
+        assert (list((tmp_path / FILES).iterdir()), desk.files.room.used_bytes) == ([], 0)
 
     play(tmp_path, act)
 

@@ -21,6 +21,7 @@ from spark_export.api.ranges import check_match, is_known, range_of
 from spark_export.api.streaming import body_of, end_connection, raw, run_until_left, until_disconnect
 from spark_export.errors import ContentExpired, ExportError
 from spark_export.filename import content_disposition, filename_of
+from spark_export.jobs.downloads import Downloads
 from spark_export.jobs.record import Record
 from spark_export.logs import log_cause
 
@@ -34,6 +35,7 @@ class ContentResponse(Response):
     Args:
         path: of the file.
         record: of the job.
+        downloads: counts it.
         least_bytes_per_second: of the client; None for any.
         more: header fields beside its own.
         is_whole: whether it answers a request for no part of it, as a repeated `POST /export` is.
@@ -43,6 +45,7 @@ class ContentResponse(Response):
         self,
         path: Path,
         record: Record,
+        downloads: Downloads,
         least_bytes_per_second: int | None,
         more: Mapping[str, str] | None = None,
         *,
@@ -51,13 +54,15 @@ class ContentResponse(Response):
         super().__init__()
         self._path = path
         self._record = record
+        self._downloads = downloads
         self._least_bytes_per_second = least_bytes_per_second
         self._more = dict(more or {})
         self._is_whole = is_whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop when the client leaves."""
-        await run_until_left(self._send(scope, receive, send), until_disconnect(receive))
+        with self._downloads.one():
+            await run_until_left(self._send(scope, receive, send), until_disconnect(receive))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(self._record) | self._more
@@ -87,12 +92,13 @@ class ContentResponse(Response):
         size = self._record.file_bytes
         if self._is_whole:
             return 200, range(size)
-        check_match(asked, headers["ETag"])
-        if is_known(asked, headers["ETag"]):
+        tag, modified = headers["ETag"], headers["Last-Modified"]
+        check_match(asked, tag, modified)
+        if is_known(asked, tag, modified):
             return 304, range(0)
         # A range is for GET alone (RFC 9110 14.2).
         is_get = method == "GET"
-        part = range_of(asked, size, headers["ETag"], headers["Last-Modified"]) if is_get else None
+        part = range_of(asked, size, tag, modified) if is_get else None
         return (200, range(size)) if part is None else (206, part)
 
     async def _open(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 
 from starlette.datastructures import Headers
 
@@ -24,7 +25,7 @@ def range_of(headers: Headers, size_bytes: int, tag: str, modified: str) -> rang
     Raises:
         RangeNotSatisfiable: the range begins beyond the file.
     """
-    found = ONE_RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
+    found = ONE_RANGE.fullmatch(headers.get("range", "").strip())
     condition = headers.get("if-range")
     if found is None or (condition is not None and condition not in {tag, modified}):
         return None
@@ -39,25 +40,37 @@ def range_of(headers: Headers, size_bytes: int, tag: str, modified: str) -> rang
     return range(start, stop)
 
 
-def check_match(headers: Headers, tag: str) -> None:
-    """Refuse a request that is for another file.
+def check_match(headers: Headers, tag: str, modified: str) -> None:
+    """Refuse a request that is for another file; a time counts where no tag is named (RFC 9110 13.2.2).
 
     Raises:
         PreconditionFailed: it is.
     """
-    wanted = headers.get("if-match")
-    if wanted is not None and wanted.strip() != "*" and tag not in _tags(wanted):
+    wanted = _tags(headers, "if-match")
+    if wanted and not wanted & {"*", tag}:
         raise PreconditionFailed("the file is another than If-Match names", field="If-Match")
+    if not wanted and _is_later(modified, headers.get("if-unmodified-since")):
+        raise PreconditionFailed("the file is younger than If-Unmodified-Since", field="If-Unmodified-Since")
 
 
-def is_known(headers: Headers, tag: str) -> bool:
+def is_known(headers: Headers, tag: str, modified: str) -> bool:
     """Whether the client has the file already; tags are compared weakly (RFC 9110 13.1.2)."""
-    known = headers.get("if-none-match")
-    return known is not None and (known.strip() == "*" or tag in {each.removeprefix("W/") for each in _tags(known)})
+    known = {each.removeprefix("W/") for each in _tags(headers, "if-none-match")}
+    if known:
+        return bool(known & {"*", tag})
+    return _is_later(modified, headers.get("if-modified-since")) is False
 
 
-def _tags(field: str) -> set[str]:
-    return {each.strip() for each in field.split(",")}
+def _tags(headers: Headers, field: str) -> set[str]:
+    return {each.strip() for line in headers.getlist(field) for each in line.split(",")} - {""}
+
+
+def _is_later(modified: str, given: str | None) -> bool | None:
+    """Whether a time of the file's is later than the one given; None where none is, or what is given is no time."""
+    try:
+        return None if given is None else parsedate_to_datetime(modified) > parsedate_to_datetime(given)
+    except (ValueError, TypeError):  # TypeError of a time without a zone
+        return None
 
 
 def _last_bytes(count: int, size_bytes: int) -> range:

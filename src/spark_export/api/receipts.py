@@ -106,7 +106,8 @@ async def fetch_content(request: Request, export_id: ExportId) -> Response:
     """The file of a completed job, or the part of it that `Range` asks for."""
     service, jobs = service_of(request), jobs_of(request)
     record = await jobs.content(caller_of(request).name, export_id)
-    return ContentResponse(jobs.files.file(export_id), record, service.settings.min_client_bytes_per_second)
+    least = service.settings.min_client_bytes_per_second
+    return ContentResponse(jobs.files.file(export_id), record, jobs.downloads, least)
 
 
 @router.get(

@@ -6,6 +6,7 @@ from fastapi.responses import Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from spark_export.access import Caller
 from spark_export.api.callers import Callers, address_of
 from spark_export.api.ids import request_id_of
 from spark_export.api.preferences import Preferences
@@ -46,15 +47,24 @@ class Doorkeeper:
         try:
             caller = self._callers.caller_of(scope)
             name = caller.name
-            if scope["method"] == "POST" and Preferences.from_headers(Headers(scope=scope)).is_async:
-                self._service.exporter.check_rate(caller)
-                self._jobs.check(name)
-            else:
-                self._service.exporter.check(caller)
+            await self._check(scope, caller)
         except ExportError as error:
             await refuse(self._service, scope, name, error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    async def _check(self, scope: Scope, caller: Caller) -> None:
+        if scope["method"] == "GET":
+            self._service.exporter.check(caller)
+            return
+        preferences = Preferences.from_headers(Headers(scope=scope))
+        if preferences.key is not None and await self._jobs.knows(caller.name, preferences.key):
+            return  # it was admitted once, and is not made again
+        if preferences.is_async:
+            self._service.exporter.check_rate(caller)
+            self._jobs.check(caller.name)
+        else:
+            self._service.exporter.check(caller)
 
 
 def refuse(service: Service, scope: Scope, caller: str, error: ExportError) -> Response:

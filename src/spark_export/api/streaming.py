@@ -52,6 +52,10 @@ class Keeping(Protocol):
         """
         ...
 
+    async def drop(self) -> None:
+        """Remove what there is of the file of an export that has not ended well."""
+        ...
+
 
 class ExportResponse(Response):
     """Makes and sends one export.
@@ -84,7 +88,7 @@ class ExportResponse(Response):
         await run_until_left(self._send(scope, receive, send), self._until_left(receive))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        started = is_made = False
         try:
             async with self._exporter.open(self._job) as export, self._open_file() as file:
                 await send({"type": "http.response.start", "status": 200, "headers": raw(headers_of(export))})
@@ -97,6 +101,7 @@ class ExportResponse(Response):
                         await send(body_of(chunk))
                     # Waits until all but some kilobytes is with the client: what is unread counts against the slot.
                     await send(body_of(b""))
+            is_made = True
             if self._keeping is not None:
                 await self._keeping.keep(export.media_type)
         except Exception as error:
@@ -109,6 +114,9 @@ class ExportResponse(Response):
             log_cause(error, export_id=self._job.export_id, request_id=self._job.request_id)
             await problem_response(error, self._job.request_id, self._job.export_id)(scope, receive, send)
             return
+        finally:
+            if self._keeping is not None and not is_made:  # the file may have been whole before the export broke off
+                await self._keeping.drop()
         # Only now is it sure that nothing failed, and the receipt is there before the client sees the end.
         await send(body_of(b"", more=False))
 

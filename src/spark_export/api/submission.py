@@ -123,7 +123,7 @@ class Submission:
 
     async def _answer_job(self, export_id: str, headers: dict[str, str]) -> Response:
         """The job's file, where it is there in time; else where to look for it."""
-        is_ended = self.preferences.wait_seconds > 0 and await self.jobs.until_ended(
+        is_ended = self.preferences.wait_seconds > 0 and await self.jobs.until_ended_or_draining(
             export_id, self.preferences.wait_seconds
         )
         receipt = await self.jobs.receipt(self.caller.name, export_id)
@@ -137,7 +137,7 @@ class Submission:
     def _content(self, record: Record, headers: dict[str, str]) -> Response:
         path = self.jobs.files.file(record.export_id)
         least = self.service.settings.min_client_bytes_per_second
-        return ContentResponse(path, record, least, headers, is_whole=True)
+        return ContentResponse(path, record, self.jobs.downloads, least, headers, is_whole=True)
 
 
 async def answer_under_key(submission: Submission, answer: Callable[[], Awaitable[Response]]) -> Response:

@@ -20,6 +20,7 @@ from spark_export.api.streaming import drop_broken_exports
 from spark_export.commands.process import set_up
 from spark_export.factory import open_service
 from spark_export.jobfactory import open_jobs
+from spark_export.jobs.downloads import Downloads
 from spark_export.settings import Settings, is_loopback
 
 LOG = logging.getLogger("spark_export")
@@ -67,7 +68,7 @@ async def _serve(settings: Settings) -> None:
         stopping = asyncio.create_task(asked_to_stop.wait())
         await asyncio.wait({*serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        await _drain(service.gate, settings.drain_seconds)
+        await _drain(service.gate, jobs.downloads, settings.drain_seconds)
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*serving)
@@ -107,12 +108,13 @@ def _stop_signals() -> asyncio.Event:
     return asked
 
 
-async def _drain(gate: Gate, seconds: float) -> None:
-    """Admit no more exports, and let those that run finish in time; the server goes on answering meanwhile."""
-    LOG.info("draining: %d exports run", gate.running)
+async def _drain(gate: Gate, downloads: Downloads, seconds: float) -> None:
+    """Admit no more exports, and let what runs finish in time; the server goes on answering meanwhile."""
+    LOG.info("draining: %d exports and %d downloads run", gate.running, downloads.running)
     gate.drain()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await gate.until_idle()
-    if gate.running:
-        LOG.warning("DRAIN_SECONDS passed: %d exports are broken off", gate.running)
+            await downloads.until_none()
+    if gate.running or downloads.running:
+        LOG.warning("DRAIN_SECONDS passed: %d exports and %d downloads are broken off", gate.running, downloads.running)

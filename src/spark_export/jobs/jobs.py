@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import replace
 from heapq import nlargest
 from itertools import chain
@@ -19,8 +19,10 @@ from spark_export.errors import (
     KeyReused,
     NoContent,
     QueueFull,
+    SinkError,
     UnknownExport,
 )
+from spark_export.jobs.downloads import Downloads
 from spark_export.jobs.folder import JobFiles, Writing
 from spark_export.jobs.keeper import Keeper
 from spark_export.jobs.keys import FIELD, Keys
@@ -49,6 +51,7 @@ class Jobs:
     Attributes:
         keys: of requests that are on their way.
         files: the bodies and files.
+        downloads: of those.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Jobs:
     ) -> None:
         self.keys = Keys()
         self.files = files
+        self.downloads = Downloads()
         self._register = register
         self._receipts = receipts
         self._gate = gate
@@ -96,6 +100,8 @@ class Jobs:
             yield
         finally:
             self._accepting[caller] -= 1
+            if not self._accepting[caller]:
+                del self._accepting[caller]
 
     def check(self, caller: str) -> None:
         """Refuse what could not be accepted now.
@@ -149,6 +155,10 @@ class Jobs:
         live = self._register.live[record.export_id] = Live(record)
         self._runner.enqueue(live)
 
+    async def knows(self, caller: str, key: str) -> bool:
+        """Whether the caller has asked for something with that key before."""
+        return await self._register.find_by_key(caller, key) is not None
+
     async def answered(self, caller: str, key: Key) -> Record | None:
         """What the caller has asked for with that key before; None where it has not.
 
@@ -187,17 +197,26 @@ class Jobs:
         return [each if isinstance(each, Receipt) else receipt_of_stream(each) for each in newest]
 
     async def until_ended(self, export_id: str, seconds: float) -> bool:
-        """Wait so long for the job's end, or until the service shuts down; whether it has ended."""
+        """Wait so long for the job's end; whether it has ended."""
         live = self._register.live.get(export_id)
         if live is None:
             return True
-        waits = [asyncio.ensure_future(each) for each in (live.ended.wait(), self._gate.until_draining())]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await live.ended.wait()
+        return live.ended.is_set()
+
+    async def until_ended_or_draining(self, export_id: str, seconds: float) -> bool:
+        """Wait so long for the job's end, or until the service shuts down; whether it has ended."""
+        waits = [
+            asyncio.ensure_future(each) for each in (self.until_ended(export_id, seconds), self._gate.until_draining())
+        ]
         try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        return live.ended.is_set()
+        return export_id not in self._register.live
 
     async def content(self, caller: str, export_id: str) -> Record:
         """The caller's completed job of that id, whose file is kept.
@@ -290,6 +309,11 @@ class KeptStream:
         """
         return self._files.open_file(self._order.export_id, self._order.caller)
 
+    async def drop(self) -> None:
+        """Remove what there is of the file of an export that has not ended well."""
+        with suppress(SinkError):  # the next start removes what nobody knows
+            await self._files.remove_file(self._order.export_id, self._order.caller)
+
     async def keep(self, media_type: str) -> None:
         """Keep the file, now that the export has ended well.
 
@@ -297,7 +321,8 @@ class KeptStream:
             SpoolFull: there is no room for that.
         """
         outcome = self._receipts.get(self._order.export_id)
-        if outcome is None:
+        if outcome is None:  # others have displaced it
+            await self.drop()
             return
         record = Record(
             self._order,
@@ -315,7 +340,7 @@ class KeptStream:
         try:
             await self._register.end(record)
         except ExportError:
-            await self._files.remove_file(record.export_id, record.order.caller)
+            await self.drop()
             raise
         self._receipts.take(record.export_id)
 

@@ -180,6 +180,8 @@ class Runner:
             saving.add_done_callback(self._saving.discard)
         with suppress(SinkError):  # the next start removes what nobody knows
             await self._files.remove_body(record.export_id, record.order.caller)
+            if not record.has_file:  # it may have been whole before the export broke off
+                await self._files.remove_file(record.export_id, record.order.caller)
 
     async def _end_later(self, record: Record) -> None:
         while True:
