@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from spark_export.commands.arguments import Arguments, WrongUsage, make_parser
 from spark_export.errors import SettingsError
@@ -18,6 +19,7 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end with its status: 1 where it failed, as where a setting cannot be used."""
+    _open_standard_streams()
     parsed = make_parser().parse_args(arguments, Arguments())
     try:
         status = COMMANDS[parsed.command](parsed)
@@ -34,6 +36,13 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
     sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Put something in the place of closed ones: what is opened next would be taken for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as the process
 
 
 def _serve(parsed: Arguments) -> int:

@@ -379,6 +379,13 @@ def test_pages(start: Start) -> None:
     assert server.get("/exports?before=x").json()["field"] == "before"
 
 
+@pytest.mark.parametrize("before", ["x", "nan_x", "inf_x", ""])
+def test_no_page(jobs: Server, before: str) -> None:
+    """What is no `next` link's place is refused."""
+    answer = jobs.get("/exports", params={"before": before})
+    assert (answer.status_code, answer.json()["field"]) == (422, "before")
+
+
 def test_a_caller_sees_its_own(start: Start) -> None:
     """What belongs to another key is unknown, whatever is asked of it, and in no list."""
     server = start(API_KEYS="a=one,b=two")

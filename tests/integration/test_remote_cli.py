@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from .conftest import COMMAND, Server, Start, free_port, until
@@ -207,6 +209,62 @@ def test_a_signal_cancels_the_job(
     assert list(tmp_path.iterdir()) == []
     assert process.stderr is not None
     assert process.stderr.read() == b""
+
+
+def test_a_signal_leaves_a_job_with_a_key(
+    start: Start,
+    begin: Begin,  # noqa: F811
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    """The same command finds it again, and has its file."""
+    server = start(MAX_CONCURRENT="1", DATASETS=str(data / "datasets.toml"))
+    blocking = server.submit({"dataset": "endless"}).headers["X-Export-Id"]
+    flags = (
+        "--url",
+        server.url,
+        "--job",
+        "--idempotency-key",
+        "night",
+        "--dataset",
+        "trades",
+        "-o",
+        tmp_path / "a.csv",
+    )
+    process = begin("export", *flags)
+    until(lambda: states(server).count("queued") == 1, seconds=20)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 128 + signal.SIGTERM
+    httpx.delete(f"{server.url}/exports/{blocking}").raise_for_status()
+    assert run("export", *flags, data=data).returncode == 0
+    assert sorted(states(server)) == ["cancelled", "completed"]
+
+
+def test_a_failed_job_is_named(server: Server, data: Path, tmp_path: Path) -> None:
+    """The field that is wrong and the job's id are said; and where its file cannot be written, the id."""
+    flags = ("--url", server.url, "--job", "--dataset", "book", "-o", tmp_path / "a.csv")
+    done = run("export", *flags, "--columns", "prize", data=data)
+    assert done.returncode == 1
+    assert re.fullmatch(rb"spark-export: columns\[0\]: no column 'prize'.*; export [0-9a-f]{32}\n", done.stderr)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("service", [True, False])
+def test_closed_streams(server: Server, data: Path, tmp_path: Path, closed: str, service: bool) -> None:
+    """A command whose standard streams are closed makes its file all the same."""
+    where = f"--url {server.url}" if service else f"--datasets {data / 'datasets.toml'}"
+    command = f"{COMMAND} export {where} --dataset book -o {tmp_path / 'a.csv'} {closed}"
+    assert subprocess.run(["sh", "-c", command], check=False, timeout=60).returncode == 0
+    assert (tmp_path / "a.csv").read_bytes().startswith(b"id,price,note\r\n")
+
+
+@pytest.mark.parametrize(("variable", "value"), [("SSL_CERT_FILE", "/no/such"), ("ALL_PROXY", "socks5://127.0.0.1:1")])
+def test_an_environment_that_cannot_be_used(server: Server, variable: str, value: str) -> None:
+    """A line says so."""
+    command = [COMMAND, "export", "--url", server.url, "--dataset", "book"]
+    done = subprocess.run(command, env=ENVIRONMENT | {variable: value}, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"spark-export export: what the environment says of proxies or certificates")
 
 
 def test_a_signal_ends_the_stream(start: Start, begin: Begin, data: Path, tmp_path: Path) -> None:  # noqa: F811

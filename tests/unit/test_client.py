@@ -34,7 +34,14 @@ from spark_export.client.parts import open_part
 URL = "http://service"
 FILE = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(FILE).hexdigest()
-DONE = {"export_id": "e1", "state": "completed", "sha256": SHA256, "bytes": len(FILE), "detail": None}
+DONE = {
+    "export_id": "e1",
+    "state": "completed",
+    "sha256": SHA256,
+    "bytes": len(FILE),
+    "detail": None,
+    "content": "/exports/e1/content",
+}
 PROBLEM = {"Content-Type": "application/problem+json"}
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -129,6 +136,13 @@ def test_it_is_there_at_once() -> None:
 def test_no_url(url: str) -> None:
     """What is no address of a service is told before it is asked."""
     with pytest.raises(ValueError, match="URL begins with"):
+        ExportClient(url)
+
+
+@pytest.mark.parametrize("url", ["http://a/?x=1", "http://a#x", "http://a:99999"])
+def test_a_url_of_something_else(url: str) -> None:
+    """Nor is what has a query, a fragment or no such port."""
+    with pytest.raises(ValueError, match="neither query nor fragment"):
         ExportClient(url)
 
 
@@ -284,6 +298,68 @@ def test_a_body_that_comes_once() -> None:
     assert [request.content for request in service.asked] == [b"a\r\n"]
 
 
+def test_a_body_is_no_name() -> None:
+    """A name in the place of the file that it names would be sent as the rows."""
+    with pytest.raises(TypeError, match="a Path of the file"):
+        Body("orders.csv", "text/csv")  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_sent_is_not_tried_again() -> None:
+    """A head that HTTP cannot hold is the caller's mistake."""
+    service = Service(httpx.LocalProtocolError("Illegal header value"))
+    with pytest.raises(ClientError, match="cannot be sent: Illegal header value"):
+        service.run(lambda client: client.save(Body(b"", "text/csv\r\nX: y"), "a.csv"))
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize("seconds", [-1, 0.5, 301])
+def test_no_wait(seconds: float) -> None:
+    """What the service would not keep to is refused here."""
+    with pytest.raises(ValueError, match="from 0 to 300"):
+        Service(receipt()).run(lambda client: client.submit({}, wait_seconds=seconds))  # type: ignore[arg-type]
+
+
+def test_no_coding() -> None:
+    """Nor is there another content coding."""
+    with pytest.raises(ValueError, match="gzip or zstd"):
+        ExportClient(URL, coding="br")
+
+
+def test_somebody_elses_answer() -> None:
+    """A redirect names where the service may be; what else is no export is said to be none."""
+    moved = httpx.Response(301, headers={"Location": "https://service/export"})
+    for use in (lambda client: client.submit({}), read):
+        with pytest.raises(ClientError, match=r"leads to https://service/export: give the service's own URL"):
+            Service(moved).run(use)
+        with pytest.raises(ClientError, match="status 200 and is no export"):
+            Service(httpx.Response(200, text="<html>")).run(use)
+
+
+def test_many_at_once() -> None:
+    """As many calls as there are have a connection each: those that wait for jobs hold up no other."""
+
+    async def main() -> None:
+        come, all_there = 0, asyncio.Event()
+
+        async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal come
+            come += 1
+            if come == 150:
+                all_there.set()
+            await all_there.wait()
+            writer.close()
+
+        server = await asyncio.start_server(take, "127.0.0.1")
+        port = server.sockets[0].getsockname()[1]
+        async with server, ExportClient(f"http://127.0.0.1:{port}", patience=Patience(tries=1)) as client:
+            asking = [asyncio.create_task(client.receipt("e1")) for _ in range(150)]
+            async with asyncio.timeout(20):
+                await all_there.wait()
+            assert all(isinstance(each, ClientError) for each in await asyncio.gather(*asking, return_exceptions=True))
+
+    asyncio.run(main())
+
+
 def test_no_json() -> None:
     """What JSON cannot hold is told before it is asked."""
     with pytest.raises(ValueError, match="JSON compliant"):
@@ -327,7 +403,7 @@ def test_a_job_is_no_stream(tmp_path: Path) -> None:
     for request in ({"deliver": {"url": "s3://b/k"}}, Body(b"", "text/csv", {"callback_url": "https://h/"})):
         with pytest.raises(ClientError, match="submit it"):
             service.run(lambda client, request=request: client.save(request, tmp_path / "a.csv"))  # type: ignore[misc]
-    with pytest.raises(ClientError, match="is no file"):
+    with pytest.raises(ClientError, match="is no export"):
         Service(httpx.Response(202, json=DONE)).run(read)
 
 
@@ -498,6 +574,14 @@ def test_a_link_is_no_part(tmp_path: Path) -> None:
     assert (tmp_path / "passwd").read_text() == "mine"
 
 
+@pytest.mark.parametrize("state", ["completed", "expired"])
+def test_no_file_of_what_is_not_kept(tmp_path: Path, state: str) -> None:
+    """Nor is there one of a stream, of what was delivered, or of what has expired; it is said by the same error."""
+    with pytest.raises(ExportFailed, match=f"no file of this export, which is {state}"):
+        Service(receipt(state=state, content=None)).run(lambda client: client.download("e1", tmp_path / "a.csv"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_file_of_what_failed(tmp_path: Path) -> None:
     """The receipt is raised, before anything is made."""
     failed = receipt(state="failed", sha256=None, detail="all is lost")
@@ -542,6 +626,20 @@ def test_wait_by_looking() -> None:
         service = Service(none, running, running, receipt())
         assert service.run(lambda client: client.wait("e1")) == DONE
         assert (service.slept, len(service.asked)) == ([3, 3], 4)
+
+
+@pytest.mark.parametrize("broken", [httpx.ReadTimeout(""), httpx.ConnectError("")])
+def test_wait_where_events_do_not_come(broken: Exception) -> None:
+    """A proxy that holds back what has no end is asked for events once; the job is looked at."""
+    running = httpx.Response(200, json=DONE | {"state": "running", "sha256": None}, headers={"Retry-After": "3"})
+    service = Service(running, broken, running, receipt())
+
+    async def use(client: ExportClient) -> Any:
+        await client.receipt("e1")
+        return await client.wait("e1")
+
+    assert service.run(use) == DONE
+    assert (service.slept, len(service.asked)) == ([3], 4)
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled", "expired"])

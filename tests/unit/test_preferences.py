@@ -48,6 +48,12 @@ def test_no_key(field: str) -> None:
     assert found.value.field == "Idempotency-Key"
 
 
+def test_two_keys() -> None:
+    """So are two of them."""
+    with pytest.raises(InvalidField, match="one key"):
+        of(("idempotency-key", "a"), ("idempotency-key", "b"))
+
+
 def test_fingerprints_tell_parts_apart() -> None:
     """Two payloads have one fingerprint only if each part is the same."""
     assert fingerprint("a", b"bc") == fingerprint(b"a", "bc")

@@ -45,7 +45,7 @@ class Preferences:
         return cls(
             is_async=RESPOND_ASYNC in {each.lower() for each in asked},
             wait_seconds=min(int(waits[0]), MOST_WAIT_SECONDS) if waits else 0,
-            key=_key_of(headers.get(FIELD)),
+            key=_key_of(headers.getlist(FIELD)),
         )
 
     @property
@@ -54,12 +54,14 @@ class Preferences:
         return f"{RESPOND_ASYNC}, wait={self.wait_seconds}" if self.wait_seconds else RESPOND_ASYNC
 
 
-def _key_of(field: str | None) -> str | None:
+def _key_of(fields: list[str]) -> str | None:
     """The key, be it a structured field's string (RFC 9651 3.3.3), as the draft has it, or plain."""
-    if field is None:
+    if not fields:
         return None
-    quoted = QUOTED_KEY.fullmatch(field.strip())
-    key = quoted[1] if quoted else field.strip()
+    if len(fields) > 1:
+        raise InvalidField("a request has one key", field=FIELD)
+    quoted = QUOTED_KEY.fullmatch(fields[0].strip())
+    key = quoted[1] if quoted else fields[0].strip()
     if not KEY.fullmatch(key):
         raise InvalidField(
             "the key is 1 to 255 printable ASCII characters without spaces, quotes and backslashes", field=FIELD

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from math import isfinite
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -183,7 +184,7 @@ class EventsResponse(Response):
 
 def _cursor(text: str) -> tuple[float, str]:
     at, _, export_id = text.partition("_")
-    try:
-        return float(at), export_id
-    except ValueError:
-        raise InvalidField("before is what the `next` link of a page has", field="before") from None
+    with suppress(ValueError):
+        if isfinite(float(at)):
+            return float(at), export_id
+    raise InvalidField("before is what the `next` link of a page has", field="before")

@@ -31,6 +31,10 @@ class Body:
     options: Mapping[str, Any] = field(default_factory=dict)
     coding: str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.content, str):
+            raise TypeError("the content is bytes, or a Path of the file that holds them")
+
     @property
     def can_be_repeated(self) -> bool:
         """Whether it can be sent a second time."""

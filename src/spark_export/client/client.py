@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +20,7 @@ from spark_export.client.connection import Ask, Connection, Patience, Receipt, r
 from spark_export.client.errors import ClientError, ExportFailed
 from spark_export.client.events import listen
 from spark_export.client.parts import open_part, sha256_of
-from spark_export.client.streams import Answer, Resumed, check, completed
+from spark_export.client.streams import Answer, Resumed, check, completed, kept
 
 TIMEOUT_SECONDS = 60.0
 """Twice what an export may wait for its slot, unless QUEUE_TIMEOUT_SECONDS says otherwise."""
@@ -28,6 +29,8 @@ LOOKED_EVERY_SECONDS = 1
 ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 IDEMPOTENCY_KEY = re.compile(r"[!#-\[\]-~]{1,255}")
 KEY_BYTES = 16
+MOST_WAIT_SECONDS = 300
+"""Longer the service lets nobody wait."""
 UNDER_WAY = frozenset({"queued", "running"})
 
 OnBytes = Callable[[int, int | None], None]
@@ -50,7 +53,7 @@ class ExportClient:
         patience: how often what fails is tried again.
 
     Raises:
-        ValueError: the URL or the key is none.
+        ValueError: the URL, the key or the coding is none.
     """
 
     def __init__(
@@ -64,7 +67,11 @@ class ExportClient:
         patience: Patience | None = None,
     ) -> None:
         self._connection = Connection(url, key, timeout_seconds, transport, patience or Patience())
-        self._coding = coding or "identity"
+        self._coding = _checked_coding(coding)
+
+    async def aclose(self) -> None:
+        """Give up the connections, as the end of the block does."""
+        await self._connection.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,7 +79,7 @@ class ExportClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._connection.aclose()
+        await self.aclose()
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Answer]:
@@ -87,7 +94,7 @@ class ExportClient:
         ask = Ask("POST", "/export", body_of(request), {"Accept-Encoding": self._coding}, is_safe=False)
         async with self._connection.open(ask) as response:
             if response.status_code != httpx.codes.OK or "X-Export-Id" not in response.headers:
-                raise ClientError(f"the answer has status {response.status_code} and is no file")
+                raise _no_export(response)
             yield Answer(response, self._connection, _path(response.headers["X-Export-Id"]))
 
     async def save(self, request: Request, path: str | Path, on_progress: OnBytes | None = None) -> Receipt:
@@ -117,7 +124,7 @@ class ExportClient:
             request: of the export.
             idempotency_key: the same one later, with the same request, gives the same job; one is made unless given, so
                 that a second try after a lost answer makes no second job.
-            wait_seconds: return no earlier than that, unless the job has ended by then.
+            wait_seconds: 0 to 300; return no earlier than that, unless the job has ended by then.
 
         Returns:
             The receipt of a job that is queued or runs, or has ended by now.
@@ -126,17 +133,16 @@ class ExportClient:
             Refused: there is no job, or it failed while this waited.
             Unreachable: nobody knows.
         """
-        wait = "" if wait_seconds is None else f", wait={wait_seconds}"
+        wait = "" if wait_seconds is None else f", wait={_checked_wait(wait_seconds)}"
         key = secrets.token_urlsafe(KEY_BYTES) if idempotency_key is None else idempotency_key
         headers = {"Prefer": f"respond-async{wait}", "Idempotency-Key": _quoted(key)}
         ask = Ask("POST", "/export", body_of(request), headers, wait_seconds=wait_seconds or 0)
         async with self._connection.open(ask) as response:
             if response.status_code == httpx.codes.ACCEPTED:
                 return await receipt_in(response)
-            export_id = response.headers.get("X-Export-Id")  # it is done; its file can be had again
-        if export_id is None:
-            raise ClientError("the service makes no jobs")
-        return await self.receipt(export_id)
+            if "X-Export-Id" not in response.headers:
+                raise _no_export(response)
+        return await self.receipt(response.headers["X-Export-Id"])  # it is done; its file can be had again
 
     async def wait(self, export_id: str, on_progress: OnReceipt | None = None) -> Receipt:
         """The receipt of a job that has become a file; it comes when that is so.
@@ -158,7 +164,8 @@ class ExportClient:
             if receipt["state"] not in UNDER_WAY:
                 return _is_completed(receipt)
             told(receipt)
-            await self._connection.patience.sleep(LOOKED_EVERY_SECONDS if seconds is None else seconds)
+            # Events that broke off are listened to again; only where there are none the service says when to look.
+            await self._connection.patience.sleep(LOOKED_EVERY_SECONDS if has_events or seconds is None else seconds)
 
     async def download(
         self, export_id: str, path: str | Path, on_progress: OnBytes | None = None, *, keep_part: bool = True
@@ -179,7 +186,7 @@ class ExportClient:
             ClientError: as of `content`.
         """
         told = on_progress or _nothing
-        receipt = completed(await self.receipt(export_id))
+        receipt = kept(await self.receipt(export_id))
         async with open_part(Path(path), f"{export_id}.part" if keep_part else None) as part:
             async with self._content(receipt, part.bytes, part.digest) as content:
                 async for chunk in content:
@@ -196,7 +203,7 @@ class ExportClient:
             ExportFailed: there is none.
             BrokenExport, Refused, Unreachable, WrongDigest: out of the content.
         """
-        async with self._content(completed(await self.receipt(export_id)), 0, hashlib.sha256()) as content:
+        async with self._content(kept(await self.receipt(export_id)), 0, hashlib.sha256()) as content:
             yield content
 
     async def receipt(self, export_id: str) -> Receipt:
@@ -242,6 +249,27 @@ def _is_completed(receipt: Receipt) -> Receipt:
     if receipt["state"] != "completed":
         raise ExportFailed(receipt)
     return receipt
+
+
+def _no_export(response: httpx.Response) -> ClientError:
+    """What an answer of somebody else's is: of a proxy, or of another service."""
+    if response.has_redirect_location:
+        return ClientError(f"{response.url} leads to {response.headers['Location']}: give the service's own URL")
+    return ClientError(f"the answer of {response.url} has status {response.status_code} and is no export")
+
+
+def _checked_coding(coding: str | None) -> str:
+    if coding not in {None, "gzip", "zstd"}:
+        raise ValueError("the coding is gzip or zstd, or None for none")
+    if coding == "zstd" and find_spec("zstandard") is None:
+        raise ValueError("the coding zstd takes the package zstandard")
+    return coding or "identity"
+
+
+def _checked_wait(seconds: int) -> int:
+    if seconds != int(seconds) or not 0 <= seconds <= MOST_WAIT_SECONDS:
+        raise ValueError(f"wait_seconds is a whole number from 0 to {MOST_WAIT_SECONDS}")
+    return int(seconds)
 
 
 def _path(export_id: str) -> str:

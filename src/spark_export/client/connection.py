@@ -21,6 +21,8 @@ LONGEST_PAUSE_SECONDS = 15.0
 """With eight tries half a minute passes: a service has been restarted by then."""
 LONGEST_RETRY_AFTER_SECONDS = 60
 """Whoever is told to come again later than this is told so."""
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+"""The service bounds what comes at once; httpx's hundred connections would be taken up by those that wait for jobs."""
 BY_PROXIES = frozenset({502, 503, 504})
 """What a proxy says while nobody is behind it; of the service they are problems."""
 
@@ -105,7 +107,9 @@ class Connection:
         self.patience = patience
         self._timeout_seconds = timeout_seconds
         self._has_answered = False
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=timeout_seconds, transport=transport, limits=LIMITS
+        )
 
     async def aclose(self) -> None:
         """Give up the connections."""
@@ -173,9 +177,12 @@ def unreachable(url: str) -> Iterator[None]:
 
     Raises:
         Unreachable: in its place.
+        ClientError: it is no request that could be sent.
     """
     try:
         yield
+    except httpx.LocalProtocolError as error:
+        raise ClientError(f"the request cannot be sent: {error}") from error
     except httpx.RequestError as error:
         said = str(error) or type(error).__name__
         raise Unreachable(f"no answer of {url}: {said}") from error
@@ -228,6 +235,8 @@ def _checked_url(url: str) -> str:
         raise ValueError(f"the service's URL cannot be used: {error}") from None
     if parts.scheme not in {"http", "https"} or not parts.host or parts.userinfo:
         raise ValueError("the service's URL begins with http:// or https:// and a host, without user and password")
+    if parts.query or parts.fragment or not 0 < (parts.port or 1) < 65536:
+        raise ValueError("the service's URL has a port to 65535, if any, and neither query nor fragment")
     return url
 
 

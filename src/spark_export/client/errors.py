@@ -72,9 +72,9 @@ class ExportFailed(ClientError):
         receipt: says why.
     """
 
-    def __init__(self, receipt: Mapping[str, Any]) -> None:
+    def __init__(self, receipt: Mapping[str, Any], says: str | None = None) -> None:
         self.receipt = dict(receipt)
-        super().__init__(receipt.get("detail") or f"the export is {receipt.get('state')}")
+        super().__init__(says or receipt.get("detail") or f"the export is {receipt.get('state')}")
 
 
 class WrongDigest(ClientError):

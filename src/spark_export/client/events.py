@@ -54,13 +54,13 @@ async def listen(connection: Connection, path: str, tell: Callable[[Receipt], No
     """
     events = Events()
     try:
-        async with connection.open(Ask("GET", path, headers={"Accept": MEDIA_TYPE})) as response:
+        async with connection.open(Ask("GET", path, headers={"Accept": MEDIA_TYPE}, is_safe=False)) as response:
             if not response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
                 return False
             with suppress(Unreachable), unreachable(connection.url):
                 async for chunk in response.aiter_raw():
                     for event in events.feed(chunk):
                         tell(event)
-    except (Refused, ValueError):
+    except (Refused, Unreachable, ValueError):  # as of a proxy that holds back what has no end
         return False
     return True

@@ -201,6 +201,17 @@ def completed(receipt: Receipt) -> Receipt:
     return receipt
 
 
+def kept(receipt: Receipt) -> Receipt:
+    """The receipt of an export whose file the service has.
+
+    Raises:
+        ExportFailed: it has none, or no longer.
+    """
+    if not completed(receipt).get("content"):
+        raise ExportFailed(receipt, f"the service has no file of this export, which is {receipt['state']}")
+    return receipt
+
+
 def repr_digest(response: httpx.Response) -> str | None:
     """SHA-256 of the whole file, hexadecimal, as the answer states it (RFC 9530 3); None where it states none."""
     found = REPR_DIGEST.search(response.headers.get("Repr-Digest", ""))

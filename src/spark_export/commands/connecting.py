@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from spark_export.client import ClientError, ExportClient, Refused
+from spark_export.client import ClientError, ExportClient, ExportFailed, Refused
 from spark_export.commands.arguments import KEY_VARIABLE, Arguments, WrongUsage
 from spark_export.commands.telling import joined
 from spark_export.errors import InvalidField
@@ -16,16 +16,20 @@ def client_of(arguments: Arguments) -> ExportClient:
 
     Raises:
         InvalidField: the key's file cannot be read.
-        WrongUsage: the URL, or the key, is none.
+        WrongUsage: the URL, or the key, is none, or a proxy of the environment's.
     """
     try:
         return ExportClient(arguments.url or "", _key_of(arguments.key_file))
     except ValueError as error:
         raise WrongUsage(str(error)) from None
+    except (ImportError, OSError) as error:  # of a proxy, or of certificates, that variables name
+        raise WrongUsage(f"what the environment says of proxies or certificates cannot be used: {error}") from None
 
 
 def client_message(error: ClientError) -> str:
     """What a client's error says, on one line, each field that must change with it."""
+    if isinstance(error, ExportFailed):
+        return joined([(error.receipt.get("field"), str(error))])
     if not isinstance(error, Refused):
         return joined([(None, str(error))])
     found = [(each["field"], each["detail"]) for each in error.errors]

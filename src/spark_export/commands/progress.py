@@ -65,9 +65,13 @@ class Bar:
     def loading(self) -> Callable[[int, int | None], None]:
         """What shows, from now on, the bytes of a file that it is told, and of how many where that is known."""
         began = time.monotonic()
+        found_bytes: int | None = None
 
         def show(loaded_bytes: int, total_bytes: int | None) -> None:
-            text = loaded_line(loaded_bytes, total_bytes, time.monotonic() - began)
+            nonlocal found_bytes
+            if found_bytes is None:
+                found_bytes = loaded_bytes if total_bytes else 0
+            text = loaded_line(loaded_bytes, total_bytes, time.monotonic() - began, found_bytes)
             self.draw = lambda _: text
 
         return show
@@ -100,9 +104,9 @@ def queued_line(place: int | None, seconds: float) -> str:
     return f"queued{'' if place is None else f' at place {place:,}'}, {seconds:.0f} s"
 
 
-def loaded_line(loaded_bytes: int, total_bytes: int | None, seconds: float) -> str:
-    """How much of a file has come after so many seconds, of how much where that is known."""
-    rate = loaded_bytes / seconds if seconds else 0.0
+def loaded_line(loaded_bytes: int, total_bytes: int | None, seconds: float, found_bytes: int = 0) -> str:
+    """How much of a file has come after so many seconds, of how much where that is known; some had come before."""
+    rate = (loaded_bytes - found_bytes) / seconds if seconds else 0.0
     if not total_bytes:
         return f"{loaded_bytes / 1e6:,.1f} MB  {rate / 1e6:,.1f} MB/s  {seconds:.0f} s"
     loaded = f"{loaded_bytes / 1e6:,.1f} of {total_bytes / 1e6:,.1f} MB  {rate / 1e6:,.1f} MB/s"

@@ -35,10 +35,10 @@ def export_by_service(arguments: Arguments) -> int:
     except Stopped as stopped:
         return 128 + stopped.number
     except ExportError as error:
-        tell(f"spark-export: {message(error)}")
+        tell(f"spark-export: {_noted(message(error), error)}")
         return FAILED
     except ClientError as error:
-        tell(f"spark-export: {client_message(error)}")
+        tell(f"spark-export: {_noted(client_message(error), error)}")
         if arguments.receipt and isinstance(error, ExportFailed):
             tell(json.dumps(error.receipt))
         return FAILED
@@ -46,6 +46,10 @@ def export_by_service(arguments: Arguments) -> int:
         told = f"{summary(receipt)}, export {receipt['export_id']}"
         tell(json.dumps(receipt) if arguments.receipt else told)
     return 0
+
+
+def _noted(said: str, error: Exception) -> str:
+    return "; ".join([said, *getattr(error, "__notes__", ())])
 
 
 def _check(asked: Asked, arguments: Arguments) -> None:

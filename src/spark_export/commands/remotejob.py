@@ -46,12 +46,12 @@ class RemoteJob:
         self._bar = bar
         self._key = key
         self._export_id: str | None = None
-        self._is_made = False
 
     async def make(self) -> Receipt:
         """The receipt, when the file is where it belongs.
 
-        Cancelled, it cancels the job; but one that is done, and is found again by its key, stays for a later command.
+        Cancelled, it cancels the job; but one that is found again by its key is left for a later command.
+        What fails after the submission has a note of the job's id.
 
         Raises:
             ClientError: the service does not make it, or its file cannot be had.
@@ -67,8 +67,12 @@ class RemoteJob:
             async with open_output(output) as opened:
                 return await self._pass_on(opened)
         except asyncio.CancelledError:
-            if not (self._is_made and self._key):
+            if self._key is None:
                 await self._remove()
+            raise
+        except (ClientError, SinkError) as error:
+            if self._export_id is not None:
+                error.add_note(f"export {self._export_id}")
             raise
 
     async def _made(self) -> Receipt:
@@ -78,9 +82,7 @@ class RemoteJob:
         except ValueError as error:
             raise WrongUsage(str(error)) from None
         self._export_id = submitted["export_id"]
-        receipt = await self._client.wait(self._export_id, self._show)
-        self._is_made = True
-        return receipt
+        return await self._client.wait(self._export_id, self._show)
 
     async def _load(self, output: Path) -> Receipt:
         """The receipt, when the file has its name; found by its key, a later command goes on with the rest."""
