@@ -66,12 +66,14 @@ class Service:
     Attributes:
         asked: every request.
         slept: seconds of every pause of the client's.
+        told: what it said before each.
     """
 
     def __init__(self, *answers: httpx.Response | Exception | Handler) -> None:
         self._answers = list(answers)
         self.asked: list[httpx.Request] = []
         self.slept: list[float] = []
+        self.told: list[tuple[str, float]] = []
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """The next answer."""
@@ -90,7 +92,9 @@ class Service:
         """What comes of using a client of it."""
 
         async def main() -> Any:
-            patience = Patience(sleep=self.sleep, spread=lambda: 1.0)
+            patience = Patience(
+                sleep=self.sleep, spread=lambda: 1.0, tell=lambda why, seconds: self.told.append((why, seconds))
+            )
             transport = httpx.MockTransport(self.answer)
             async with ExportClient(URL, transport=transport, patience=patience, **options) as client:
                 return await use(client)
@@ -197,6 +201,7 @@ def test_it_comes_again_when_told() -> None:
     service = Service(*busy, streamed(), receipt())
     service.run(read)
     assert service.slept == [7, 2]
+    assert service.told == [("no", 7), ("no", 2)]
 
 
 @pytest.mark.parametrize(

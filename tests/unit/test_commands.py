@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from spark_export.commands.arguments import Arguments, WrongUsage, condition, ma
 from spark_export.commands.asking import Asked, format_of, read_asked
 from spark_export.commands.config import config_lines
 from spark_export.commands.connecting import client_message
-from spark_export.commands.progress import line, loaded_line, queued_line
+from spark_export.commands.progress import Bar, line, loaded_line, queued_line
 from spark_export.commands.telling import message
 from spark_export.errors import BodyTooLarge, ExportError, InvalidField
 from spark_export.job import Progress
@@ -153,6 +154,23 @@ def test_a_request_as_a_body(rows: bytes | None) -> None:
 def test_bar_of_a_job_that_waits(place: int | None, text: str) -> None:
     """The place in the queue, where the service knows."""
     assert queued_line(place, 2) == text
+
+
+def test_bar_of_a_pause() -> None:
+    """What failed, and when it is tried again, second by second."""
+    bar = Bar(io.StringIO())
+    bar.pausing("no room", 60)
+    assert [bar.draw(seconds) for seconds in (0.0, 20.0, 100.0)] == [
+        "again in 60 s: no room",
+        "again in 40 s: no room",
+        "again in 0 s: no room",
+    ]
+
+
+def test_bar_of_a_file_that_goes_on() -> None:
+    """What had come before says nothing of how fast the rest comes."""
+    text = "[############------------]  50%  2.0 of 4.0 MB  0.5 MB/s  4 s left"
+    assert loaded_line(2_000_000, 4_000_000, 2, 1_000_000) == text
 
 
 @pytest.mark.parametrize(

@@ -38,16 +38,21 @@ class Patience:
         tries: in a row without any progress.
         sleep: passes the seconds between them.
         spread: a number from 0 to 1, so that clients that fail together do not come again together.
+        tell: told before each pause what failed, and for how many seconds that is.
     """
 
     tries: int = TRIES
     sleep: Sleep = asyncio.sleep
     spread: Callable[[], float] = random.random
+    tell: Callable[[str, float], None] = lambda _why, _seconds: None
 
-    async def pause(self, failures: int, seconds: float | None = None) -> None:
+    async def pause(self, why: str, failures: int, seconds: float | None = None) -> None:
         """Wait after so many failures: as long as the service says, else twice as long as before, or somewhat less."""
-        longest = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
-        await self.sleep(longest * (0.5 + self.spread() / 2) if seconds is None else seconds)
+        if seconds is None:
+            longest = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
+            seconds = longest * (0.5 + self.spread() / 2)
+        self.tell(why, seconds)
+        await self.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,8 @@ class Connection:
                 failures += 1
                 if failures >= self.patience.tries or not ask.comes_again(error) or self._is_nobody_there(error):
                     raise
-                await self.patience.pause(failures, error.retry_after_seconds if isinstance(error, Refused) else None)
+                seconds = error.retry_after_seconds if isinstance(error, Refused) else None
+                await self.patience.pause(str(error), failures, seconds)
         try:
             yield response
         finally:

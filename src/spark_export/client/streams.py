@@ -169,9 +169,10 @@ class Resumed:
     async def _break(self, why: str) -> None:
         await self.aclose()
         self._failures += 1
+        said = f"the file broke off after {self.bytes} bytes: {why}"
         if self._failures >= self._connection.patience.tries:
-            raise BrokenExport(f"the file broke off after {self.bytes} bytes: {why}", self.receipt["export_id"])
-        await self._connection.patience.pause(self._failures)
+            raise BrokenExport(said, self.receipt["export_id"])
+        await self._connection.patience.pause(said, self._failures)
 
 
 def check(receipt: Receipt, sha256: str, size_bytes: int) -> Receipt:

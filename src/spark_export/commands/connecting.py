@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from spark_export.client import ClientError, ExportClient, ExportFailed, Refused
+from spark_export.client import ClientError, ExportClient, ExportFailed, Patience, Refused
 from spark_export.commands.arguments import KEY_VARIABLE, Arguments, WrongUsage
 from spark_export.commands.telling import joined
 from spark_export.errors import InvalidField
 
 
-def client_of(arguments: Arguments) -> ExportClient:
+def client_of(arguments: Arguments, patience: Patience | None = None) -> ExportClient:
     """The client of the service that the command line names, with the key that it or the environment names.
 
     Raises:
@@ -19,7 +19,7 @@ def client_of(arguments: Arguments) -> ExportClient:
         WrongUsage: the URL, or the key, is none, or a proxy of the environment's.
     """
     try:
-        return ExportClient(arguments.url or "", _key_of(arguments.key_file))
+        return ExportClient(arguments.url or "", _key_of(arguments.key_file), patience=patience)
     except ValueError as error:
         raise WrongUsage(str(error)) from None
     except (ImportError, OSError) as error:  # of a proxy, or of certificates, that variables name

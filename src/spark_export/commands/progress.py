@@ -76,6 +76,11 @@ class Bar:
 
         return show
 
+    def pausing(self, why: str, seconds: float) -> None:
+        """Show what failed, and when it is tried again."""
+        again = time.monotonic() - self._began + seconds
+        self.draw = lambda now: f"again in {max(again - now, 0.0):.0f} s: {why}"
+
     async def _draw(self) -> None:
         while True:
             columns = os.get_terminal_size(self._terminal.fileno()).columns or UNKNOWN_COLUMNS

@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import nullcontext
 
-from spark_export.client import Body, ClientError, ExportClient, ExportFailed, Receipt
+from spark_export.client import Body, ClientError, ExportClient, ExportFailed, Patience, Receipt
 from spark_export.commands.arguments import Arguments, WrongUsage
 from spark_export.commands.asking import Asked, read_asked
 from spark_export.commands.connecting import client_message, client_of
@@ -65,7 +65,7 @@ async def _export(asked: Asked, arguments: Arguments) -> Receipt:
     bar = Bar(sys.stderr)
     showing = bar.shown() if is_bar_wanted(asked.output, quiet=arguments.quiet) else nullcontext()
     with stopped_by_signals():
-        async with client_of(arguments) as client, showing:
+        async with client_of(arguments, Patience(tell=bar.pausing)) as client, showing:
             if arguments.job:
                 return await RemoteJob(client, asked, bar, arguments.idempotency_key).make()
             return await _stream(client, asked, bar)
