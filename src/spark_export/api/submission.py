@@ -21,7 +21,8 @@ from spark_export.api.problems import failure_response, quota_headers
 from spark_export.api.streaming import ExportResponse, run_until_left, until_disconnect
 from spark_export.errors import InvalidField
 from spark_export.job import Job
-from spark_export.jobs.jobs import Jobs, KeptStream
+from spark_export.jobs.jobs import Jobs
+from spark_export.jobs.kept import KeptStream
 from spark_export.jobs.receipt import RECEIPTS, Receipt
 from spark_export.jobs.record import JobState, Key, Order, Record
 from spark_export.service import Service
