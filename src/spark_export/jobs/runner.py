@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from spark_export.admission.gate import Gate
+from spark_export.background import running
 from spark_export.errors import Draining, ExportError, Interrupted, SinkError, SourceUnavailable, SpoolFull
 from spark_export.jobs.folder import JobFiles
 from spark_export.jobs.maker import Maker
@@ -55,13 +56,10 @@ class Runner:
 
         All slots but one may be theirs: whoever waits at the other end of a connection gets that one.
         """
-        workers = [asyncio.create_task(self._work()) for _ in range(max(1, self._gate.slots - 1))]
         try:
-            yield
+            async with running(*(self._work() for _ in range(max(1, self._gate.slots - 1)))):
+                yield
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
             await asyncio.gather(*self._ending, return_exceptions=True)
             for saving in self._saving:  # the next start makes the job again
                 saving.cancel()
