@@ -46,23 +46,22 @@ def check_match(headers: Headers, tag: str, modified: str) -> None:
     Raises:
         PreconditionFailed: it is.
     """
-    wanted = _tags(headers, "if-match")
-    if wanted and not wanted & {"*", tag}:
-        raise PreconditionFailed("the file is another than If-Match names", field="If-Match")
-    if not wanted and _is_later(modified, headers.get("if-unmodified-since")):
+    if "if-match" in headers:
+        if not _tags(headers, "if-match") & {"*", tag}:
+            raise PreconditionFailed("the file is another than If-Match names", field="If-Match")
+    elif _is_later(modified, headers.get("if-unmodified-since")):
         raise PreconditionFailed("the file is younger than If-Unmodified-Since", field="If-Unmodified-Since")
 
 
 def is_known(headers: Headers, tag: str, modified: str) -> bool:
     """Whether the client has the file already; tags are compared weakly (RFC 9110 13.1.2)."""
-    known = {each.removeprefix("W/") for each in _tags(headers, "if-none-match")}
-    if known:
-        return bool(known & {"*", tag})
+    if "if-none-match" in headers:
+        return bool({each.removeprefix("W/") for each in _tags(headers, "if-none-match")} & {"*", tag})
     return _is_later(modified, headers.get("if-modified-since")) is False
 
 
 def _tags(headers: Headers, field: str) -> set[str]:
-    return {each.strip() for line in headers.getlist(field) for each in line.split(",")} - {""}
+    return {each.strip() for line in headers.getlist(field) for each in line.split(",")}
 
 
 def _is_later(modified: str, given: str | None) -> bool | None:

@@ -54,10 +54,7 @@ class Doorkeeper:
         await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope, caller: Caller) -> None:
-        if scope["method"] == "GET":
-            self._service.exporter.check(caller)
-            return
-        preferences = Preferences.from_headers(Headers(scope=scope))
+        preferences = Preferences.from_headers(Headers(scope=scope)) if scope["method"] == "POST" else Preferences()
         if preferences.key is not None and await self._jobs.knows(caller.name, preferences.key):
             return  # it was admitted once, and is not made again
         if preferences.is_async:
