@@ -2,10 +2,10 @@
 
     .venv/bin/python scripts/check_image.py
 
-Needs a Docker engine, port 4001, and no container named spark-export-v17. The two lines of docs/deployment.md come
-first, as they stand, and the smoke scripts run against that container. Then a hardened one, one that is stopped in the
-middle of an export, one that cannot start, docker-compose.export.yml, and every other block of the docs that needs
-Docker. Prints a line a check with what was measured; exit status 0 where all hold.
+Needs a Docker engine, port 4001, and no container named spark-export-v17 that runs. The two lines of
+docs/deployment.md come first, as they stand, and the smoke scripts run against that container. Then a hardened one,
+one that is stopped in the middle of an export, one that cannot start, docker-compose.export.yml, and every other block
+of the docs that needs Docker. Prints a line a check with what was measured; exit status 0 where all hold.
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ def check_docs() -> Iterator[Check]:
 @contextmanager
 def container(line: str) -> Iterator[float]:
     """A container named NAME that the line starts, removed at the end; gives when it was started."""
+    run(f"docker rm {NAME}")  # What a check that was killed has left. One that runs is somebody's, and is not removed.
     began = time.monotonic()
     started = run(line)
     if started.returncode:
@@ -193,7 +194,7 @@ def container(line: str) -> Iterator[float]:
     try:
         yield began
     finally:
-        run(f"docker rm -f {NAME}")
+        run(f"docker rm -f {NAME}").check_returncode()
 
 
 def seconds_until_healthy(began: float) -> tuple[float, float]:

@@ -210,6 +210,8 @@ DOCKER = (
 def test_the_docker_blocks_run(document: Path, tmp_path: Path) -> None:
     """Each docker command of the document succeeds, from a checkout, and each container that it leaves gets healthy."""
     script = "\n".join(each.text for each in blocks_of(document) if each.kind == "sh docker")
+    for name in re.findall(r"--name (\S+)", script):
+        subprocess.run(["docker", "rm", name], capture_output=True)  # What tests that were killed have left, if any.
     before = containers()
     try:
         subprocess.run(["bash", "-euxo", "pipefail", "-c", script], cwd=ROOT, env=environment(tmp_path), check=True)
