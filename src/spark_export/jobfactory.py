@@ -62,7 +62,7 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
         await register.load()
         await files.sweep(await register.alive(), register.kept)
         await runner.take_up()
-        teller = Teller(register, service.signer, service.policy)
+        teller = Teller(register, service.signer, service.policy, service.metrics.called_back)
         jobs = Jobs(
             register, files, runner, keeper, service.receipts, service.gate, settings.max_jobs, settings.job_ttl_seconds
         )

@@ -48,6 +48,9 @@ LATENCY_BUCKETS_MS = (
     3_600_000,
 )
 
+ATTEMPTS = ("delivered", "pending", "failed")
+"""What comes of an attempt to call back: heard, to be tried again, given up."""
+
 NO_FORMAT = "none"
 """Label of requests that did not get as far as a format."""
 
@@ -88,6 +91,12 @@ class Metrics:
         self._rows = Counter("spark_export_rows", "Rows of completed exports.", ["format"], registry=registry)
         self._escaped = Counter(
             "spark_export_escaped_cells", "Texts that the formula guard changed.", registry=registry
+        )
+        self._callbacks = Counter(
+            "spark_export_callbacks",
+            "Attempts to call back: delivered, pending where another follows, failed where none does.",
+            ["state"],
+            registry=registry,
         )
         self._first_byte = Histogram(
             "spark_export_first_byte_seconds",
@@ -145,6 +154,8 @@ class Metrics:
         for reason in error_reasons():
             self._failures.labels(reason)
             self._rejections.labels(reason)
+        for attempt in ATTEMPTS:
+            self._callbacks.labels(attempt)
 
     def wrote(self, file_format: Format, sent_bytes: int) -> None:
         """Count the bytes."""
@@ -167,6 +178,10 @@ class Metrics:
             self._escaped.inc(outcome.escaped_cells)
         if outcome.state in {State.COMPLETED, State.FAILED}:
             self._ends.add(completed=outcome.state is State.COMPLETED)
+
+    def called_back(self, state: str) -> None:
+        """Count an attempt, by the state of the callback after it."""
+        self._callbacks.labels(state).inc()
 
     def render(self) -> bytes:
         """The text exposition."""

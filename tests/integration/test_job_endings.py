@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def told(server: Server, export_id: str) -> dict[str, object]:
     return found
 
 
+def attempts_by_state(server: Server) -> Counter[str]:
+    """How many attempts the service has counted."""
+    states = ("delivered", "pending", "failed")
+    return Counter({each: int(server.metric(f'spark_export_callbacks_total{{state="{each}"}}')) for each in states})
+
+
 def test_told_of_the_end(telling: Server) -> None:
     """The receipt is posted once, signed over id, time and body (Standard Webhooks), and the receipt records it."""
     with receiving() as receiver:
@@ -93,7 +100,8 @@ def test_told_of_other_ends(telling: Server, request_: dict[str, object], state:
 
 
 def test_told_again(telling: Server) -> None:
-    """An attempt that failed is made once more, later and later, under the same id with a new signature."""
+    """An attempt that failed is made once more, later and later, under the same id with a new signature; all count."""
+    before = attempts_by_state(telling)
     with receiving(500, 503, 200) as receiver:
         export_id = job(telling, TRADES | {"callback_url": receiver.url})
         callback = told(telling, export_id)
@@ -103,6 +111,7 @@ def test_told_again(telling: Server) -> None:
     assert attempts[1]["at"] - attempts[0]["at"] < attempts[2]["at"] - attempts[1]["at"]
     assert {fields["webhook-id"] for fields, _ in receiver.received} == {export_id}
     assert len({fields["webhook-timestamp"] for fields, _ in receiver.received}) == 3
+    assert attempts_by_state(telling) - before == Counter(pending=2, delivered=1)
 
 
 def test_a_token_of_the_url_is_shown_to_nobody(telling: Server) -> None:
@@ -116,10 +125,12 @@ def test_a_token_of_the_url_is_shown_to_nobody(telling: Server) -> None:
 
 def test_told_no_more(telling: Server) -> None:
     """A receiver that is gone (410) is not asked again."""
+    before = attempts_by_state(telling)
     with receiving(410) as receiver:
         export_id = job(telling, TRADES | {"callback_url": receiver.url})
         callback = told(telling, export_id)
     assert (callback["state"], len(receiver.received)) == ("failed", 1)
+    assert attempts_by_state(telling) - before == Counter(failed=1)
 
 
 def test_told_after_a_kill(start: Start, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -32,12 +33,16 @@ class Teller:
         register: of jobs.
         signer: of callbacks; None where the service has no secret, and none is sent.
         policy: where they may go.
+        count: is told the state of a callback after each attempt.
     """
 
-    def __init__(self, register: Register, signer: Signer | None, policy: AddressPolicy) -> None:
+    def __init__(
+        self, register: Register, signer: Signer | None, policy: AddressPolicy, count: Callable[[str], None]
+    ) -> None:
         self._register = register
         self._signer = signer
         self._policy = policy
+        self._count = count
         self._telling: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
@@ -97,6 +102,7 @@ class Teller:
         extra = {"action": "callback", "export_id": record.export_id, "caller": record.order.caller}
         level = logging.WARNING if told.state == "failed" else logging.INFO
         said = attempt.detail if cause is None else f"{attempt.detail} ({cause})"
+        self._count(told.state)
         LOG.log(level, "callback %s: %s", told.state, said or attempt.status, extra=extra)
         await self._register.told(record.export_id, told)
 
