@@ -12,9 +12,19 @@ _RUNNING: set[asyncio.Task[Any]] = set()
 """The event loop keeps only weak references to its tasks."""
 
 
-async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """What the work returns; cancelled meanwhile, the wait ends and the work goes on."""
+async def run_to_end(work: Coroutine[Any, Any, T], among: set[asyncio.Task[Any]] = _RUNNING) -> T:
+    """What the work returns; cancelled meanwhile, the wait ends and the work goes on.
+
+    Args:
+        work: to be done.
+        among: has its task until it is done.
+    """
+    return await asyncio.shield(held(work, among))
+
+
+def held(work: Coroutine[Any, Any, T], among: set[asyncio.Task[Any]]) -> asyncio.Task[T]:
+    """The work's task, which the set has until it is done."""
     task = asyncio.create_task(work)
-    _RUNNING.add(task)
-    task.add_done_callback(_RUNNING.discard)
-    return await asyncio.shield(task)
+    among.add(task)
+    task.add_done_callback(among.discard)
+    return task

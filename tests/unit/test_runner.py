@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -217,6 +218,54 @@ def test_an_end_that_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             full[0] = False
             await live.ended.wait()
         assert await desk.state() is JobState.CANCELLED
+
+    play(tmp_path, act)
+
+
+def test_an_end_that_is_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A completed job whose end cannot be kept before the service stops has its body still: it is made again."""
+
+    async def no_room(_: Record) -> None:
+        raise SpoolFull("no room")
+
+    async def act(desk: Desk) -> None:
+        await desk.files.keep_rows("e1", "a", memoryview(b"[]"))
+        desk.stub.let_go.set()
+        monkeypatch.setattr(desk.register, "end", no_room)
+        async with desk.runner.running():
+            live = desk.enqueue()
+            while live.outcome is None or desk.gate.running:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+        assert desk.files.body("e1").is_file()
+
+    play(tmp_path, act)
+
+
+def test_cancelled_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cancels a job again while the first time is on its way changes nothing: its bytes are given back once."""
+
+    async def act(desk: Desk) -> None:
+        desk.stub.files = desk.files
+        placing, placed = threading.Event(), threading.Event()
+
+        def put_in_place(part: Path, path: Path) -> None:
+            placing.set()
+            placed.wait(10)
+            part.rename(path)
+
+        monkeypatch.setattr("spark_export.jobs.folder.put_in_place", put_in_place)
+        await desk.files.room.take("a", 100)
+        async with desk.runner.running():
+            live = desk.enqueue()
+            await asyncio.to_thread(placing.wait, 10)
+            cancelling = [asyncio.create_task(desk.runner.cancel(live))]
+            await asyncio.sleep(0.05)
+            cancelling.append(asyncio.create_task(desk.runner.cancel(live)))
+            await asyncio.sleep(0.05)
+            placed.set()
+            await asyncio.gather(*cancelling)
+        assert await desk.state() is JobState.CANCELLED
+        assert (list((tmp_path / FILES).iterdir()), desk.files.room.used_bytes) == ([], 100)
 
     play(tmp_path, act)
 

@@ -18,6 +18,7 @@ from spark_export.jobs.record import JobState, Record, ended
 from spark_export.jobs.register import Live, Register
 from spark_export.logs import log_cause
 from spark_export.outcome import Outcome
+from spark_export.shielded import held, run_to_end
 
 LOG = logging.getLogger("spark_export")
 
@@ -47,8 +48,8 @@ class Runner:
         self._gate = gate
         self._ttl_seconds = ttl_seconds
         self._queued = asyncio.Semaphore(0)
-        self._ending: set[asyncio.Task[None]] = set()
-        self._saving: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[Any]] = set()
+        self._saving: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -61,7 +62,7 @@ class Runner:
                 yield
         finally:
             await asyncio.gather(*self._ending, return_exceptions=True)
-            for saving in self._saving:  # the next start makes the job again
+            for saving in self._saving:  # the next start makes the jobs again
                 saving.cancel()
             await asyncio.gather(*self._saving, return_exceptions=True)
 
@@ -91,9 +92,10 @@ class Runner:
         Raises:
             SpoolFull: there is no room for that; it is kept as soon as there is.
         """
-        live.is_cancelled = True
+        was_cancelled, live.is_cancelled = live.is_cancelled, True
         if live.task is not None:
-            live.task.cancel()
+            if not was_cancelled:  # a second time it would end what undoes the first run
+                live.task.cancel()
         elif self._register.turns.remove(live.record.order.caller, live.record.export_id):
             await self._surely(self._finish(live.record, self._maker.tell(live.record.order, None)))
         try:
@@ -161,29 +163,33 @@ class Runner:
 
     async def _surely(self, work: Coroutine[Any, Any, None]) -> None:
         """Do the work, which goes on to its end though whoever waits is cancelled, and before the service has ended."""
-        task = asyncio.create_task(work)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        await asyncio.shield(task)
+        await run_to_end(work, self._ending)
 
     async def _finish(self, record: Record, outcome: Outcome) -> None:
         """Keep the end; where there is no room for that, as soon as there is."""
         record = ended(record, outcome, self._register.now(), self._ttl_seconds)
         try:
-            await self._register.end(record)
+            await self._end(record)
         except ExportError as error:
             log_cause(error, export_id=record.export_id)
-            saving = asyncio.create_task(self._end_later(record))
-            self._saving.add(saving)
-            saving.add_done_callback(self._saving.discard)
-        with suppress(SinkError):  # the next start removes what nobody knows
-            await self._files.remove_body(record.export_id, record.order.caller)
-            if not record.has_file:  # it may have been whole before the export broke off
-                await self._files.remove_file(record.export_id, record.order.caller)
+            if record.state is not JobState.COMPLETED:  # one that is may have to be made again
+                await self._clear(record)
+            held(self._end_later(record), self._saving)
 
     async def _end_later(self, record: Record) -> None:
         while True:
             await asyncio.sleep(SAVE_AGAIN_SECONDS)
             with suppress(ExportError):
-                await self._register.end(record)
+                await self._end(record)
                 return
+
+    async def _end(self, record: Record) -> None:
+        await self._register.end(record)
+        await self._clear(record)
+
+    async def _clear(self, record: Record) -> None:
+        """Remove what a job that has ended leaves, but for its file."""
+        with suppress(SinkError):  # the next start removes what nobody knows
+            await self._files.remove_body(record.export_id, record.order.caller)
+            if not record.has_file:  # it may have been whole before the export broke off
+                await self._files.remove_file(record.export_id, record.order.caller)
