@@ -72,7 +72,7 @@ class Export:
         media_type: of the file.
         quota: where the caller stands, None without a limit.
         coding: content coding of the body, None for the file as it is.
-        truncated: whether rows will be left out at the caller's cap; None where it did not ask for that.
+        truncated: whether rows will be left out at the caller's cap, as it asked for.
         body: the bytes to send.
         progress: what of it is made.
     """
@@ -81,7 +81,7 @@ class Export:
     media_type: str
     quota: Quota | None
     coding: str | None
-    truncated: bool | None
+    truncated: bool
     body: AsyncGenerator[Chunk, None]
     progress: Progress
 

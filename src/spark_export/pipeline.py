@@ -177,15 +177,19 @@ class Exporter:
         _check_quota(quota)
         return quota
 
-    async def _check_total(self, job: Job, selection: Selection, source: Source, cap: int | None) -> bool | None:
-        """Whether the export will be truncated; None where its caller did not ask for that, or has no cap."""
+    async def _check_total(self, job: Job, selection: Selection, source: Source, cap: int | None) -> bool:
+        """Whether the export will be truncated, as its caller asked for.
+
+        Raises:
+            RowLimitExceeded: it has more rows than the cap, and did not.
+        """
         if cap is None:
-            return None
+            return False
         if job.request.on_limit == "truncate":
             return await _exceeds(job, selection, source, cap)
         if source.total_rows is not None and source.total_rows > cap:
             raise row_limit(cap)
-        return None
+        return False
 
     async def _body(
         self, first: Chunk, rest: AsyncIterator[Chunk], job: Job, progress: Progress
@@ -271,9 +275,7 @@ async def _exceeds(job: Job, selection: Selection, source: Source, cap: int) -> 
     return rows > cap
 
 
-async def _rows(
-    source: Source, cap: int | None, truncated: bool | None, progress: Progress
-) -> AsyncGenerator[Any, None]:
+async def _rows(source: Source, cap: int | None, truncated: bool, progress: Progress) -> AsyncGenerator[Any, None]:
     """The source's batches, cut to size, counted, and capped: unless it was announced, a cap breaks the export.
 
     Raises:

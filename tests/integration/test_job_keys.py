@@ -54,6 +54,17 @@ def test_no_room_is_needed_to_come_again(start: Start, data: Path) -> None:
     assert [remove(server, answer.headers["X-Export-Id"]) for answer in reversed(first)] == [204] * 3
 
 
+def test_a_cut_file_says_so(start: Start) -> None:
+    """A file with rows left out is said to be cut however it comes: streamed, again under its key, and of a job."""
+    server = start(MAX_ROWS="5")
+    cut = {"dataset": "trades", "on_limit": "truncate"}
+    streamed = [post(server, cut), post(server, cut)]
+    made = server.export(cut, headers={"Prefer": "respond-async, wait=60"})
+    answers = [*streamed, made, content(server, made.headers["X-Export-Id"])]
+    assert [answer.headers.get("X-Export-Truncated") for answer in answers] == ["true"] * 4
+    assert {answer.content for answer in answers} == {streamed[0].content}
+
+
 def test_a_stream_is_made_once(server: Server) -> None:
     """A streamed file that has come to its end is sent again as it was, under its id, and can be fetched."""
     first, again = post(server), post(server, Accept_Encoding="gzip")

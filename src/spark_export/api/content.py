@@ -13,14 +13,14 @@ from fastapi.responses import Response
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from spark_export.api.headers import file_headers, raw
 from spark_export.api.ids import request_id_of
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response
 from spark_export.api.protocol import CONNECTION
 from spark_export.api.ranges import check_match, is_known, range_of
-from spark_export.api.streaming import body_of, end_connection, raw, run_until_left, until_disconnect
+from spark_export.api.streaming import body_of, end_connection, run_until_left, until_disconnect
 from spark_export.errors import ContentExpired, ExportError
-from spark_export.filename import content_disposition, filename_of
 from spark_export.jobs.downloads import Downloads
 from spark_export.jobs.record import Record
 from spark_export.logs import log_cause
@@ -65,7 +65,7 @@ class ContentResponse(Response):
             await run_until_left(self._send(scope, receive, send), until_disconnect(receive))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = headers_of(self._record) | self._more
+        headers = _headers(self._record) | self._more
         try:
             status, part = self._choose(scope["method"], Headers(scope=scope), headers)
             file = None if status == 304 else await self._open()
@@ -135,21 +135,16 @@ async def _iter_part(file: Any, part: range) -> AsyncIterator[bytes]:
         yield piece
 
 
-def headers_of(record: Record) -> dict[str, str]:
+def _headers(record: Record) -> dict[str, str]:
     """The file's header fields: its digest is its tag (RFC 9110 8.8.3, RFC 9530 3)."""
-    sha256 = (record.outcome.sha256 if record.outcome is not None else None) or ""
+    order, outcome, media_type = record.order, record.outcome, record.media_type or "application/octet-stream"
+    sha256 = (outcome.sha256 if outcome is not None else None) or ""
     digest = base64.b64encode(bytes.fromhex(sha256)).decode()
-    order = record.order
-    return {
-        "Content-Type": record.media_type or "application/octet-stream",
-        "Content-Disposition": content_disposition(filename_of(order.request, order.file_format)),
-        "X-Export-Id": record.export_id,
+    truncated = outcome is not None and outcome.truncated
+    return file_headers(record.export_id, media_type, order.request, order.file_format, truncated=truncated) | {
         "Accept-Ranges": "bytes",
         "ETag": f'"{sha256}"',
         "Repr-Digest": f"sha-256=:{digest}:",
         # Not later than Date (RFC 9110 8.8.2.1), which uvicorn makes once a second.
         "Last-Modified": formatdate(int(record.ended_at or 1) - 1, usegmt=True),
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-        "X-Accel-Buffering": "no",
     }

@@ -15,12 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from spark_export.api.content import ContentResponse
 from spark_export.api.exports import FILE
+from spark_export.api.headers import raw
 from spark_export.api.links import check_query
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_responses
 from spark_export.api.protocol import CONNECTION
 from spark_export.api.state import caller_of, jobs_of, service_of
-from spark_export.api.streaming import body_of, end_connection, raw, run_until_left, until_disconnect
+from spark_export.api.streaming import body_of, end_connection, run_until_left, until_disconnect
 from spark_export.api.submission import is_final, poll_seconds
 from spark_export.errors import ClientTooSlow, InvalidField, UnknownExport
 from spark_export.jobs.jobs import Jobs, place_of

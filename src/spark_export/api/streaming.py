@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from fastapi.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from spark_export.api.headers import file_headers, raw
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response, quota_headers
 from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtocol
 from spark_export.errors import ClientTooSlow, ExportError
-from spark_export.filename import content_disposition, filename_of
 from spark_export.job import Export, Job
 from spark_export.jobs.folder import Writing
 from spark_export.logs import log_cause
@@ -91,7 +91,7 @@ class ExportResponse(Response):
         started = is_made = False
         try:
             async with self._exporter.open(self._job) as export, self._open_file() as file:
-                await send({"type": "http.response.start", "status": 200, "headers": raw(headers_of(export))})
+                await send({"type": "http.response.start", "status": 200, "headers": raw(_headers(export))})
                 started = True
                 async with open_pace(scope.get(CONNECTION), self._least_bytes_per_second) as hand_over:
                     async for chunk in export.body:
@@ -154,27 +154,15 @@ def end_connection(connection: BoundedProtocol | None, error: Exception) -> None
         connection.reset_after(LINGER_SECONDS)
 
 
-def headers_of(export: Export) -> dict[str, str]:
+def _headers(export: Export) -> dict[str, str]:
     """The response's header fields."""
-    headers = {
-        "Content-Type": export.media_type,
-        "Content-Disposition": content_disposition(filename_of(export.job.request, export.job.file_format)),
-        "X-Export-Id": export.job.export_id,
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-        "Vary": "Accept, Accept-Encoding",
-        "X-Accel-Buffering": "no",
-    }
+    job = export.job
+    headers = file_headers(
+        job.export_id, export.media_type, job.request, job.file_format, truncated=export.truncated
+    ) | {"Vary": "Accept, Accept-Encoding"}
     if export.coding is not None:
         headers["Content-Encoding"] = export.coding
-    if export.truncated is not None:
-        headers["X-Export-Truncated"] = str(export.truncated).lower()
     return headers | quota_headers(export.quota)
-
-
-def raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """Header fields as ASGI has them."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 async def until_disconnect(receive: Receive) -> None:

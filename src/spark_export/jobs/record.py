@@ -71,7 +71,9 @@ class Order:
         """Without what only making the file takes, of which there may be a megabyte, and without a URL's secrets."""
         request = self.request
         deliver = None if request.deliver is None else Deliver(url=shown(request.deliver.url))
-        kept = ExportRequest(dataset=request.dataset, filename=request.filename, deliver=deliver)
+        kept = ExportRequest(
+            dataset=request.dataset, filename=request.filename, on_limit=request.on_limit, deliver=deliver
+        )
         return replace(self, request=kept, form=None, asked=asked_of(request))
 
     @classmethod
