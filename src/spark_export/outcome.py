@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from spark_export.errors import AdmissionError, ExportError, RequestError
 from spark_export.model import ExportRequest, Format
 
 ASKED_CHARACTERS = 1000
@@ -36,6 +39,30 @@ class State(StrEnum):
     """Not admitted: rate limit, queue, draining."""
     INVALID = "invalid"
     """The request could not be served as it was."""
+
+
+def state_of(error: BaseException | None, *, had_bytes: bool = False) -> State:
+    """How an export ends with that error, None for a good end.
+
+    Args:
+        error: that ended it.
+        had_bytes: whether its first bytes had been made by then.
+    """
+    if error is None:
+        return State.COMPLETED
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return State.CANCELLED
+    kinds = {AdmissionError: State.REJECTED, RequestError: State.INVALID} if not had_bytes else {}
+    return next((state for kind, state in kinds.items() if isinstance(error, kind)), State.FAILED)
+
+
+def told(error: BaseException | None) -> dict[str, Any]:
+    """The fields of an outcome that say why the export ended: `reason`, and of our own errors `detail` and `field`."""
+    if error is None:
+        return {}
+    if isinstance(error, ExportError):
+        return {"reason": error.reason, "detail": error.detail, "field": error.field}
+    return {"reason": State.CANCELLED.value if state_of(error) is State.CANCELLED else ExportError.reason}
 
 
 @dataclass(frozen=True)

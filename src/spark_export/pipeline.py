@@ -22,17 +22,14 @@ from spark_export.access import Caller
 from spark_export.admission.bucket import Quota, RateLimiter
 from spark_export.admission.gate import Gate
 from spark_export.errors import (
-    AdmissionError,
     DeadlineExceeded,
-    ExportError,
     RateLimited,
-    RequestError,
     RowLimitExceeded,
 )
 from spark_export.job import Clocks, Export, Job, Progress
 from spark_export.model import Format
 from spark_export.observe import Observer
-from spark_export.outcome import Outcome, State, asked_of
+from spark_export.outcome import Outcome, asked_of, state_of, told
 from spark_export.pieces import Sample, cut
 from spark_export.sources.base import Source, Table
 from spark_export.sources.selection import Selection
@@ -216,10 +213,8 @@ class Exporter:
             format=job.file_format,
             dataset=job.request.dataset,
             asked=asked_of(job.request),
-            state=_state(progress, error),
+            state=state_of(error, had_bytes=progress.first_byte_seconds is not None),
             started_at=progress.started_at,
-            reason=_reason(error),
-            detail=error.detail if isinstance(error, ExportError) else None,
             rows=progress.rows,
             truncated=progress.truncated,
             bytes=progress.bytes,
@@ -231,7 +226,7 @@ class Exporter:
             escaped_cells=tally.escaped_cells,
             replaced_characters=tally.replaced_characters,
             lacking_characters=tally.lacking_characters,
-            field=error.field if isinstance(error, ExportError) else None,
+            **told(error),
         )
 
 
@@ -310,24 +305,3 @@ async def _file(chunks: AsyncGenerator[Chunk, None], progress: Progress) -> Asyn
             progress.bytes += len(chunk)
             progress.digest.update(chunk)
             yield chunk
-
-
-def _state(progress: Progress, error: BaseException | None) -> State:
-    if error is None:
-        return State.COMPLETED
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return State.CANCELLED
-    if progress.first_byte_seconds is None:
-        if isinstance(error, AdmissionError):
-            return State.REJECTED
-        if isinstance(error, RequestError):
-            return State.INVALID
-    return State.FAILED
-
-
-def _reason(error: BaseException | None) -> str | None:
-    if error is None:
-        return None
-    if isinstance(error, ExportError):
-        return error.reason
-    return "cancelled" if isinstance(error, asyncio.CancelledError | GeneratorExit) else ExportError.reason

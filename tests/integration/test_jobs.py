@@ -527,6 +527,23 @@ def test_events_come_when_something_has_changed(start: Start, data: Path) -> Non
     assert remove(server, running) == 204
 
 
+def test_a_database_that_cannot_be_used(start: Start, tmp_path: Path) -> None:
+    """Each route that needs it says so, and the log has the cause with the id of the request."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    export_id = finished(server)
+    (path,) = tmp_path.glob("*/jobs.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("DROP TABLE jobs")
+    gets = [server.get(f"/exports{rest}") for rest in ("", f"/{export_id}", f"/{export_id}/content")]
+    posts = [server.submit(TRADES), server.export(TRADES, headers={"Idempotency-Key": "broken"})]
+    causes = [line for line in server.log.read_text().splitlines() if "no such table: jobs" in line]
+    for answer in (*gets, *posts):
+        problem = answer.json()
+        assert (answer.status_code, problem["field"]) == (500, "SPOOL_DIR")
+        assert any(problem["request_id"] in line for line in causes)
+    assert server.export(TRADES).status_code == 200
+
+
 def test_metrics(start: Start) -> None:
     """Jobs are counted as exports are, and those that wait and run are seen."""
     server = start()

@@ -110,6 +110,9 @@ def test_bodies_that_are_no_json_are_refused(server: Server, content: bytes, con
     """A broken body is 400, another media type 415."""
     answer = httpx.post(server.url + "/export", content=content, headers={"Content-Type": content_type})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    receipt = server.receipt(answer.headers.get("X-Export-Id") or answer.json()["export_id"])
+    assert (receipt["state"], receipt["detail"]) == ("invalid", answer.json()["detail"])
+    assert receipt["field"] == answer.json().get("field")
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,10 @@ from spark_export.api.state import caller_of, jobs_of, service_of
 from spark_export.api.streaming import ExportResponse
 from spark_export.api.submission import Submission, answer_under_key
 from spark_export.api.uploads import UploadResponse, answer_duplex
-from spark_export.errors import AdmissionError, InvalidField, RequestError, SinkError, UnsupportedMediaType
+from spark_export.errors import ExportError, InvalidField, UnsupportedMediaType
 from spark_export.job import Job, new_id
 from spark_export.jobs.keys import FIELD
 from spark_export.jobs.receipt import Receipt
-from spark_export.logs import log_cause
 from spark_export.model import ExportRequest
 from spark_export.parsing import (
     check_no_job,
@@ -114,8 +113,7 @@ async def _respond(request: Request, answer: Callable[[Caller], Awaitable[Respon
     try:
         check_query(request)
         return await answer(caller)
-    except (RequestError, AdmissionError, SinkError) as error:
-        log_cause(error, request_id=request_id_of(request.scope))
+    except ExportError as error:
         return refuse(service, request.scope, caller.name, error)
     except ClientDisconnect:
         tell_left(service, request.scope, caller.name)

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from spark_export import errors
 from spark_export.admission.bucket import Quota
 from spark_export.api.ids import request_id_of
+from spark_export.logs import log_cause
 from spark_export.outcome import Outcome
 from spark_export.parsing import invalid_fields
 
@@ -155,6 +156,7 @@ def add_handlers(app: FastAPI) -> None:
     """Answer every error of the application, the framework's own included, with a problem."""
 
     async def on_export_error(request: Request, error: errors.ExportError) -> Response:
+        log_cause(error, request_id=request_id_of(request.scope))
         return problem_response(error, request_id_of(request.scope))
 
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi.responses import Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,10 +13,11 @@ from spark_export.api.callers import Callers, address_of
 from spark_export.api.ids import request_id_of
 from spark_export.api.preferences import Preferences
 from spark_export.api.problems import problem_response
-from spark_export.errors import AdmissionError, ExportError, RequestError
+from spark_export.errors import ExportError
 from spark_export.job import new_id
 from spark_export.jobs.jobs import Jobs
-from spark_export.outcome import Outcome, State
+from spark_export.logs import log_cause
+from spark_export.outcome import Outcome, state_of, told
 from spark_export.service import Service
 
 PATH = "/export"
@@ -66,18 +69,17 @@ class Doorkeeper:
 
 def refuse(service: Service, scope: Scope, caller: str, error: ExportError) -> Response:
     """The problem, after it was told to whoever watches."""
-    kinds = {AdmissionError: State.REJECTED, RequestError: State.INVALID}
-    state = next((state for kind, state in kinds.items() if isinstance(error, kind)), State.FAILED)
-    export_id = _tell(service, scope, caller, state, error.reason, error.detail)
+    export_id = _tell(service, scope, caller, error)
+    log_cause(error, export_id=export_id, request_id=request_id_of(scope))
     return problem_response(error, request_id_of(scope), export_id)
 
 
 def tell_left(service: Service, scope: Scope, caller: str) -> None:
     """Tell whoever watches of a client that left before its request was whole."""
-    _tell(service, scope, caller, State.CANCELLED, State.CANCELLED.value, None)
+    _tell(service, scope, caller, asyncio.CancelledError())
 
 
-def _tell(service: Service, scope: Scope, caller: str, state: State, reason: str, detail: str | None) -> str:
+def _tell(service: Service, scope: Scope, caller: str, error: BaseException) -> str:
     export_id = new_id()
     outcome = Outcome(
         export_id=export_id,
@@ -87,10 +89,9 @@ def _tell(service: Service, scope: Scope, caller: str, state: State, reason: str
         format=None,
         dataset=None,
         asked="",
-        state=state,
+        state=state_of(error),
         started_at=service.clocks.wall(),
-        reason=reason,
-        detail=detail,
+        **told(error),
     )
     service.observer.finished(outcome)
     return export_id

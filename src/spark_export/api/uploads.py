@@ -18,13 +18,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from spark_export.access import Caller
-from spark_export.api.ids import request_id_of
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, iter_body
 from spark_export.api.streaming import ExportResponse, until_disconnect
-from spark_export.errors import AdmissionError, RequestError, SinkError, SourceError, SourceUnavailable
+from spark_export.errors import ExportError, RequestError, SourceUnavailable
 from spark_export.job import Job
-from spark_export.logs import log_cause
 from spark_export.service import Service
 from spark_export.sources.base import Table
 from spark_export.sources.upload.pipe import Pipe
@@ -67,8 +65,7 @@ class UploadResponse(Response):
         try:
             await self._take_in(body)
             return await self._answer_body(body)
-        except (RequestError, AdmissionError, SourceError, SinkError) as error:
-            log_cause(error, request_id=request_id_of(scope))
+        except ExportError as error:
             return refuse(service, scope, self._caller.name, error)
         except ClientDisconnect:
             tell_left(service, scope, self._caller.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from spark_export.jobs.receipt import outcome_of
 from spark_export.jobs.record import Order
 from spark_export.jobs.register import Live
 from spark_export.observe import Observer
-from spark_export.outcome import Outcome, State
+from spark_export.outcome import Outcome
 from spark_export.pipeline import Exporter
 from spark_export.receipts import Receipts
 from spark_export.writers.base import Chunk
@@ -86,10 +85,9 @@ class Maker:
                 # At once: other exports' outcomes may displace it.
                 live.outcome = self.receipts.take(order.export_id)
 
-    def tell(self, order: Order, error: BaseException | None) -> Outcome:
+    def tell(self, order: Order, error: BaseException) -> Outcome:
         """The outcome of a job that did not come as far as an export, told to whoever watches."""
-        is_cancelled = error is None or isinstance(error, asyncio.CancelledError)
-        outcome = outcome_of(order, State.CANCELLED if is_cancelled else State.FAILED, error, self.now())
+        outcome = outcome_of(order, error, self.now())
         self.observer.finished(outcome)
         self.receipts.take(order.export_id)
         return outcome

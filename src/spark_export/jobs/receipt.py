@@ -7,10 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from spark_export.errors import ExportError
 from spark_export.job import Progress
 from spark_export.jobs.record import Callback, JobState, Order, Record
-from spark_export.outcome import Outcome, State, asked_of
+from spark_export.outcome import Outcome, State, asked_of, state_of, told
 
 CONTENT = "/exports/{}/content"
 
@@ -79,8 +78,8 @@ def receipt_of_stream(outcome: Outcome) -> Receipt:
     return Receipt(**_shown(outcome), total_rows=outcome.rows if outcome.sha256 else None, runs=1)
 
 
-def outcome_of(order: Order, state: State, error: BaseException | None, now: float) -> Outcome:
-    """The outcome of a job that did not come as far as an export, for an error where there is one."""
+def outcome_of(order: Order, error: BaseException | None, now: float) -> Outcome:
+    """The outcome of a job that did not come as far as an export."""
     return Outcome(
         export_id=order.export_id,
         request_id=order.request_id,
@@ -89,23 +88,15 @@ def outcome_of(order: Order, state: State, error: BaseException | None, now: flo
         format=order.file_format,
         dataset=order.request.dataset,
         asked=order.asked or asked_of(order.request),
-        state=state,
+        state=state_of(error),
         started_at=now,
-        reason=_reason(state, error),
-        detail=error.detail if isinstance(error, ExportError) else None,
-        field=error.field if isinstance(error, ExportError) else None,
+        **told(error),
     )
-
-
-def _reason(state: State, error: BaseException | None) -> str | None:
-    if state is State.FAILED:
-        return error.reason if isinstance(error, ExportError) else ExportError.reason
-    return State.CANCELLED.value if state is State.CANCELLED else None
 
 
 def _begun(order: Order, progress: Progress | None) -> Outcome:
     """What is known of an export that has not ended; its state is that of the job."""
-    begun = outcome_of(order, State.COMPLETED, None, 0.0)
+    begun = outcome_of(order, None, 0.0)
     if progress is None:
         return begun
     return replace(

@@ -97,7 +97,7 @@ class Runner:
             if not was_cancelled:  # a second time it would end what undoes the first run
                 live.task.cancel()
         elif self._register.turns.remove(live.record.order.caller, live.record.export_id):
-            await self._surely(self._finish(live.record, self._maker.tell(live.record.order, None)))
+            await self._surely(self._finish(live.record, self._maker.tell(live.record.order, asyncio.CancelledError())))
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
                 await live.ended.wait()
@@ -130,7 +130,7 @@ class Runner:
             await asyncio.wait({live.task})
             raise
         if live.is_cancelled and not live.has_begun:  # a task that is cancelled before its first step never takes it
-            await self._surely(self._finish(live.record, self._maker.tell(live.record.order, None)))
+            await self._surely(self._finish(live.record, self._maker.tell(live.record.order, asyncio.CancelledError())))
         elif not live.task.cancelled() and (fault := live.task.exception()) is not None:
             LOG.error("a job could not be ended", exc_info=fault, extra={"export_id": live.record.export_id})
 
@@ -138,7 +138,7 @@ class Runner:
         """One run, and what comes of it."""
         live.has_begun = True
         order = live.record.order
-        error: BaseException | None = None
+        error: BaseException = ExportError("what came of it gave way to other receipts", field="RECEIPTS_KEPT")
         try:
             began_at, runs = self._register.now(), live.record.runs + 1
             await self._register.save(replace(live.record, state=JobState.RUNNING, began_at=began_at, runs=runs))
