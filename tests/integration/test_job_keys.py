@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import Server, Start
+from tests.integration.test_job_recovery import killed
 from tests.integration.test_jobs import ENDLESS, TRADES, content, remove
 
 KEY = {"Idempotency-Key": '"7f0f-1"'}
@@ -122,9 +123,24 @@ def test_another_payload(server: Server) -> None:
     assert post(server).headers["X-Export-Id"] == first.headers["X-Export-Id"]
 
 
-@pytest.mark.parametrize("prefer", ["respond-async, wait=60", "return=minimal"])
-def test_while_it_is_being_answered(server: Server, prefer: str) -> None:
-    """A second request is refused until the first one is answered; the key is free when its client has left."""
+def test_what_a_body_is_said_to_be_belongs_to_it(start: Start, tmp_path: Path) -> None:
+    """A body under another Content-Type or query is another payload; a setting that has changed makes none."""
+
+    def send(server: Server, query: str = "", media_type: str = "text/csv") -> httpx.Response:
+        headers = KEY | {"Content-Type": media_type}
+        return httpx.post(f"{server.url}/export?format=csv{query}", content=b"a;b\r\n1;2\r\n", headers=headers)
+
+    server = start(SPOOL_DIR=str(tmp_path))
+    first = send(server)
+    others = [send(server, "&delimiter=;"), send(server, media_type="text/csv; charset=windows-1254")]
+    assert [answer.status_code for answer in (first, *others)] == [200, 422, 422]
+    again = send(start(killed(server), SPOOL_DIR=str(tmp_path), MAX_UPLOAD_BYTES="1000000"))
+    assert (again.status_code, again.headers["X-Export-Id"]) == (200, first.headers["X-Export-Id"])
+
+
+@pytest.mark.parametrize(("prefer", "then"), [("respond-async, wait=60", 422), ("return=minimal", 200)])
+def test_while_it_is_being_answered(server: Server, prefer: str, then: int) -> None:
+    """A second request is refused until the first one is answered; a stream's key is free when its client has left."""
     left = threading.Event()
 
     def ask() -> None:
@@ -145,7 +161,8 @@ def test_while_it_is_being_answered(server: Server, prefer: str) -> None:
         if each["state"] == "running":
             assert remove(server, each["export_id"]) == 204
     asking.join(timeout=30)
-    server.until(lambda: post(server).status_code in {200, 422})
+    server.until(lambda: post(server).status_code != 409)
+    assert post(server).status_code == then
 
 
 def test_what_failed_may_be_asked_again(server: Server) -> None:

@@ -624,6 +624,16 @@ def test_wait_by_events() -> None:
     assert told == ["queued", "running", "running", "completed"]
 
 
+def test_what_a_callback_raises_comes_out() -> None:
+    """An exception of whoever is told is nobody else's to catch."""
+
+    def fail(_: dict[str, Any]) -> None:
+        raise ValueError("a bug of the caller's")
+
+    with pytest.raises(ValueError, match="of the caller's"):
+        Service(events({"state": "completed"}), receipt()).run(lambda client: client.wait("e1", fail))
+
+
 def test_wait_by_looking() -> None:
     """Where there are no events the job is looked at as often as the service says."""
     running = httpx.Response(200, json=DONE | {"state": "running", "sha256": None}, headers={"Retry-After": "3"})
@@ -660,6 +670,14 @@ def test_cancel() -> None:
     service = Service(httpx.Response(204))
     service.run(lambda client: client.cancel("e1"))
     assert (service.asked[0].method, service.asked[0].url.path) == ("DELETE", "/exports/e1")
+
+
+def test_cancel_is_asked_once() -> None:
+    """A second DELETE would remove what the first has cancelled."""
+    service = Service(httpx.ReadError(""), httpx.Response(204))
+    with pytest.raises(Unreachable):
+        service.run(lambda client: client.cancel("e1"))
+    assert len(service.asked) == 1
 
 
 @given(

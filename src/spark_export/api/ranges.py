@@ -68,7 +68,7 @@ def _is_later(modified: str, given: str | None) -> bool | None:
     """Whether a time of the file's is later than the one given; None where none is, or what is given is no time."""
     try:
         return None if given is None else parsedate_to_datetime(modified) > parsedate_to_datetime(given)
-    except (ValueError, TypeError):  # TypeError of a time without a zone
+    except (ValueError, TypeError, OverflowError):  # of a time without a zone, or one of too many hours
         return None
 
 

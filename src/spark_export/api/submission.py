@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -72,7 +73,7 @@ class Submission:
         Raises:
             RequestError, AdmissionError, SinkError: there is none.
         """
-        key = await self._key(job, form, body)
+        key = await self._key(job, body)
         if key is not None and (record := await self.jobs.answered(self.caller.name, key)) is not None:
             return await self._answer_again(record)
         order = Order(
@@ -92,12 +93,12 @@ class Submission:
             return self._stream(replace(job, coding=None), self.jobs.keeping(order, key))
         return self._stream(job)
 
-    async def _key(self, job: Job, form: BodyForm | None, body: memoryview | Path | None) -> Key | None:
+    async def _key(self, job: Job, body: memoryview | Path | None) -> Key | None:
         if self.preferences.key is None:
             return None
         asked = job.request.model_dump_json(exclude_unset=True)
         content = await asyncio.to_thread(_digest, body)
-        return Key(self.preferences.key, fingerprint(job.file_format.value, asked, repr(form), content))
+        return Key(self.preferences.key, fingerprint(job.file_format.value, asked, _said(self.request), content))
 
     def _stream(self, job: Job, keeping: KeptStream | None = None) -> Response:
         least = self.service.settings.min_client_bytes_per_second
@@ -218,6 +219,12 @@ def is_final(receipt: Receipt) -> bool:
 def poll_seconds(receipt: Receipt) -> int:
     """After how many seconds something may have changed."""
     return min(POLL_SECONDS * (receipt.place or 1), MOST_POLL_SECONDS)
+
+
+def _said(request: Request) -> str:
+    """What the query and the head say of the body."""
+    head = [request.headers.get(name) for name in ("content-type", "content-encoding")]
+    return json.dumps([*head, *sorted(request.query_params.multi_items())])
 
 
 def _digest(body: memoryview | Path | None) -> bytes:

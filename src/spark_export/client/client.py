@@ -7,7 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ import httpx
 from spark_export.client.bodies import Request, asks_for_job, body_of
 from spark_export.client.connection import Ask, Connection, Patience, Receipt, receipt_in
 from spark_export.client.errors import ClientError, ExportFailed
-from spark_export.client.events import listen
+from spark_export.client.events import NoEvents, iter_events
 from spark_export.client.parts import open_part, sha256_of
 from spark_export.client.streams import Answer, Resumed, check, completed, kept
 
@@ -159,7 +159,12 @@ class ExportClient:
         has_events = True
         while True:
             if has_events:
-                has_events = await listen(self._connection, f"{_path(export_id)}/events", told)
+                try:
+                    async with aclosing(iter_events(self._connection, f"{_path(export_id)}/events")) as events:
+                        async for event in events:
+                            told(event)
+                except NoEvents:
+                    has_events = False
             receipt, seconds = await self._connection.receipt(Ask("GET", _path(export_id)))
             if receipt["state"] not in UNDER_WAY:
                 return _is_completed(receipt)
@@ -219,10 +224,12 @@ class ExportClient:
     async def cancel(self, export_id: str) -> None:
         """End a job that is queued or runs; remove one that has ended, with its file.
 
+        Asked once: a second time would remove what the first has cancelled, and the callback that is due of it.
+
         Raises:
-            Refused, Unreachable: it cannot be.
+            Refused, Unreachable: it cannot be; or, of the latter, nobody knows.
         """
-        async with self._connection.open(Ask("DELETE", _path(export_id))):
+        async with self._connection.open(Ask("DELETE", _path(export_id), is_safe=False)):
             pass
 
     async def verify(self, path: str | Path, export_id: str) -> Receipt:

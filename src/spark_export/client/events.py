@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 
 from spark_export.client.connection import Ask, Connection, Receipt, unreachable
@@ -44,23 +44,28 @@ class Events:
             self._data.append(value.removeprefix(b" "))
 
 
-async def listen(connection: Connection, path: str, tell: Callable[[Receipt], None]) -> bool:
-    """Tell each event of a stream until that ends, or breaks; whether there is one.
+class NoEvents(Exception):
+    """There is no stream of events, as behind a proxy that holds back what has no end."""
+
+
+async def iter_events(connection: Connection, path: str) -> AsyncGenerator[Receipt, None]:
+    """The receipts of a stream of events until that ends, or breaks; to be closed by who asks for them.
 
     Args:
         connection: to the service.
         path: of the events there.
-        tell: told each.
+
+    Raises:
+        NoEvents: there is none.
     """
     events = Events()
     try:
         async with connection.open(Ask("GET", path, headers={"Accept": MEDIA_TYPE}, is_safe=False)) as response:
             if not response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
-                return False
+                raise NoEvents
             with suppress(Unreachable), unreachable(connection.url):
                 async for chunk in response.aiter_raw():
                     for event in events.feed(chunk):
-                        tell(event)
-    except (Refused, Unreachable, ValueError):  # as of a proxy that holds back what has no end
-        return False
-    return True
+                        yield event
+    except (Refused, Unreachable, ValueError):
+        raise NoEvents from None
