@@ -144,7 +144,7 @@ class EventsResponse(Response):
         self._export_id = export_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them, until the export has ended, or the client has left or does not read them."""
+        """Send them, until the export has ended, the client has left or does not read them, or the service drains."""
         await run_until_left(self._send(scope, send), until_disconnect(receive))
 
     async def _send(self, scope: Scope, send: Send) -> None:
@@ -178,8 +178,10 @@ class EventsResponse(Response):
             elif quiet_seconds >= QUIET_SECONDS:
                 yield b": still here\n\n"
                 quiet_seconds = 0.0
+            if self._jobs.draining:  # else the watcher would hold up the end of the process, and be cut off by it
+                return
             if not is_ended:
-                await self._jobs.until_ended(self._export_id, LOOK_SECONDS)
+                await self._jobs.until_ended_or_draining(self._export_id, LOOK_SECONDS)
                 quiet_seconds += LOOK_SECONDS
 
 

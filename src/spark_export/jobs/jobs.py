@@ -76,6 +76,11 @@ class Jobs:
         self._keeper = keeper
 
     @property
+    def draining(self) -> bool:
+        """Whether the service shuts down."""
+        return self._gate.draining
+
+    @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return len(self._register.turns)
@@ -108,7 +113,7 @@ class Jobs:
             QueueFull: as many wait as may, or of the caller's half of that.
             Draining: the service is shutting down.
         """
-        if self._gate.draining:
+        if self.draining:
             raise draining_error()
         waiting = self.waiting + self._accepting.total()
         own = self._register.turns.held_by(caller) + self._accepting[caller]
