@@ -115,7 +115,10 @@ class Settings(BaseSettings):
         int | None, Field(ge=1, description="Least speed of a client; who is slower for 30 s is cut off.")
     ] = 500
     drain_seconds: Annotated[float, Field(gt=0, description="How long running exports may finish after SIGTERM.")] = 30
-    receipts_kept: Annotated[int, Field(ge=1, description="Receipts kept in memory; the oldest goes first.")] = 10_000
+    receipts_kept: Annotated[
+        int,
+        Field(ge=1, description="Receipts of streams, and of each caller's past jobs; the oldest goes first."),
+    ] = 10_000
     receipts_seconds: Annotated[float, Field(gt=0, description="How long a receipt is kept.")] = 86_400
 
     fonts: Annotated[

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from spark_export.jobs import table
 from spark_export.jobs.receipt import receipt_of
-from spark_export.jobs.record import Callback, JobState, Order, Record
+from spark_export.jobs.record import Callback, JobState, Key, Order, Record
 from spark_export.model import ExportRequest, Format
 
 HOUR = 3600.0
@@ -38,6 +39,30 @@ def test_due_callbacks(connection: sqlite3.Connection, due_at: float, is_due: bo
     table.write(connection, record("e1", due_at))
     found = table.read_due_callbacks(connection, 1000.0, 6 * HOUR, 10)
     assert [each.export_id for each in found] == ["e1"] * is_due
+
+
+def ended_record(export_id: str, ended_at: float, key: str | None = None) -> Record:
+    """A job that failed then."""
+    fingerprint = None if key is None else Key(key, "digest")
+    return replace(record(export_id), state=JobState.FAILED, ended_at=ended_at, key=fingerprint)
+
+
+def test_what_is_past_goes(connection: sqlite3.Connection) -> None:
+    """A receipt goes with its time, or as the oldest of its caller's; one that has a key stays as long as that."""
+    for each in (
+        ended_record("old", 10.0),
+        ended_record("keyed and old", 10.0, "k1"),
+        ended_record("first", 200.0),
+        ended_record("keyed", 300.0, "k2"),
+        ended_record("second", 400.0),
+        ended_record("third", 500.0),
+        record("running"),
+    ):
+        table.write(connection, each)
+    table.free_keys(connection, 250.0)
+    table.forget(connection, 100.0, 2)
+    left = connection.execute("SELECT export_id, key FROM jobs ORDER BY ended_at").fetchall()
+    assert [tuple(row) for row in left] == [("running", None), ("keyed", "k2"), ("second", None), ("third", None)]
 
 
 def test_no_time_runs_backwards() -> None:

@@ -21,9 +21,9 @@ class Keeper:
 
     Args:
         register, files: of jobs.
-        ttl_seconds: how long a file is kept.
+        ttl_seconds: how long a file is kept, and a key.
         receipts_seconds: how long the receipt is kept after that.
-        receipts_kept: at most so many receipts of jobs that have no file.
+        receipts_kept: at most so many receipts of a caller's jobs that have neither file nor key.
     """
 
     def __init__(
@@ -32,7 +32,8 @@ class Keeper:
         self._register = register
         self._files = files
         self._every_seconds = min(LOOK_EVERY_SECONDS, ttl_seconds / LOOKS_A_LIFE)
-        self._forget_after_seconds = ttl_seconds + receipts_seconds
+        self._ttl_seconds = ttl_seconds
+        self._receipts_seconds = receipts_seconds
         self._receipts_kept = receipts_kept
 
     async def run(self) -> None:
@@ -47,7 +48,8 @@ class Keeper:
     async def look(self) -> None:
         """Have go what is over."""
         await self.expire(await self._register.expired())
-        await self._register.forget(self._register.now() - self._forget_after_seconds, self._receipts_kept)
+        keys_before = self._register.now() - self._ttl_seconds
+        await self._register.forget(keys_before, keys_before - self._receipts_seconds, self._receipts_kept)
 
     async def give_way(self, caller: str) -> bool:
         """Have the caller's oldest finished file go; whether there was one."""

@@ -128,9 +128,20 @@ class Register:
         """Ids of the completed jobs whose time is over."""
         return await self._database.transact(lambda connection: table.read_expired(connection, self.now()))
 
-    async def forget(self, ended_before: float, most: int) -> None:
-        """Drop the jobs that ended before that time and have no file, and the oldest of more than so many."""
-        await self._database.transact(lambda connection: table.forget(connection, ended_before, most))
+    async def forget(self, keys_before: float, ended_before: float, most: int) -> None:
+        """Drop what is past of the jobs that have no file.
+
+        Args:
+            keys_before: keys of jobs that ended before that time, seconds since the epoch.
+            ended_before: jobs that did.
+            most: jobs of one caller that are kept all the same, but for those that have a key still.
+        """
+
+        def write(connection: Connection) -> None:
+            table.free_keys(connection, keys_before)
+            table.forget(connection, ended_before, most)
+
+        await self._database.transact(write)
 
     async def remove(self, export_id: str) -> None:
         """Drop a job that has ended."""

@@ -36,7 +36,8 @@ CREATE UNIQUE INDEX jobs_by_key ON jobs (caller, key) WHERE key IS NOT NULL;
 CREATE INDEX jobs_by_caller ON jobs (caller, accepted_at, export_id);
 CREATE INDEX jobs_by_end ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX jobs_past ON jobs (caller, ended_at, state, expires_at, export_id)
-    WHERE ended_at IS NOT NULL AND callback_due IS NULL;
+    WHERE ended_at IS NOT NULL AND callback_due IS NULL AND key IS NULL;
+CREATE INDEX jobs_by_end_of_key ON jobs (ended_at) WHERE ended_at IS NOT NULL AND key IS NOT NULL;
 CREATE INDEX jobs_by_callback ON jobs (callback_due) WHERE callback_due IS NOT NULL;
 CREATE INDEX jobs_alive ON jobs (place) WHERE state IN ('queued', 'running');
 """
@@ -172,15 +173,25 @@ def expire(connection: Connection, export_ids: Iterable[str]) -> None:
     )
 
 
+def free_keys(connection: Connection, ended_before: float) -> None:
+    """Forget the keys of jobs that ended before that time; of a file that is kept it goes with that."""
+    connection.execute(
+        "UPDATE jobs SET key = NULL, fingerprint = NULL "
+        "WHERE ended_at < ? AND key IS NOT NULL AND (state <> 'completed' OR expires_at IS NULL)",
+        (ended_before,),
+    )
+
+
 def forget(connection: Connection, ended_before: float, most: int) -> None:
     """Drop the jobs that ended long ago, and each caller's oldest of too many.
 
-    Those whose file is kept stay, and those whose caller is still to be told.
+    Those whose file is kept stay, those that have a key, and those whose caller is still to be told.
     """
     connection.execute(
         "DELETE FROM jobs WHERE export_id IN (SELECT export_id FROM "
         "(SELECT export_id, ended_at, ROW_NUMBER() OVER (PARTITION BY caller ORDER BY ended_at DESC) AS rank FROM jobs "
-        "WHERE ended_at IS NOT NULL AND callback_due IS NULL AND (state <> 'completed' OR expires_at IS NULL)) "
+        "WHERE ended_at IS NOT NULL AND callback_due IS NULL AND key IS NULL "
+        "AND (state <> 'completed' OR expires_at IS NULL)) "
         "WHERE ended_at < ? OR rank > ?)",
         (ended_before, most),
     )
