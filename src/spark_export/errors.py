@@ -9,7 +9,7 @@
     │   ├── NoContent                the export has no file here: it failed, was sent elsewhere, or was not a job
     │   ├── ContentNotReady          the job has not ended
     │   ├── ContentExpired           the job's file was kept its time, or gave way to others
-    │   ├── PreconditionFailed       If-Match names another file
+    │   ├── PreconditionFailed       If-Match names another file, or If-Unmodified-Since an older one
     │   ├── RangeNotSatisfiable      Range begins beyond the file
     │   ├── KeyInUse                 the first request with the Idempotency-Key is not answered yet
     │   ├── KeyReused                the Idempotency-Key came with another payload
@@ -23,7 +23,7 @@
     │   └── Forbidden                the key may not export that dataset, or the file not go there
     ├── AdmissionError               retry later; `retry_after_seconds` says when
     │   ├── RateLimited              the caller's token bucket is empty
-    │   ├── QueueFull                MAX_QUEUE exports wait already
+    │   ├── QueueFull                MAX_QUEUE exports, or MAX_JOBS jobs, wait already
     │   ├── QueueTimeout             no slot within QUEUE_TIMEOUT_SECONDS
     │   ├── MemoryFull               the process is over MAX_MEMORY_BYTES
     │   └── Draining                 the service is shutting down
@@ -140,7 +140,7 @@ class ContentExpired(RequestError):
 
 
 class PreconditionFailed(RequestError):
-    """If-Match names another file (RFC 9110 13.1.1)."""
+    """If-Match names another file, or If-Unmodified-Since an older one (RFC 9110 13.1.1, 13.1.4)."""
 
     slug = "precondition-failed"
 

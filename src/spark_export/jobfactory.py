@@ -101,7 +101,8 @@ def job_of(service: Service, order: Order, body: Path | None) -> Job:
     Raises:
         Forbidden: its caller may no longer export that, or its file no longer go there.
     """
-    service.check_job(order.request)
+    if order.request.deliver is not None:
+        service.deliveries.check(order.request.deliver.url)
     caller = _caller_of(service, order)
     if order.request.dataset is not None:
         caller.check(order.request.dataset)

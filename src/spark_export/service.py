@@ -76,9 +76,9 @@ class Service:
         """
         if request.deliver is not None:
             self.deliveries.check(request.deliver.url)
-        if request.callback_url is not None and self.signer is None:
-            raise InvalidField("this service sends no callbacks: CALLBACK_SECRET is not set", field="callback_url")
         if request.callback_url is not None:
+            if self.signer is None:
+                raise InvalidField("this service sends no callbacks: CALLBACK_SECRET is not set", field="callback_url")
             self._check_host(request.callback_url)
 
     def _check_host(self, url: str) -> None:

@@ -133,6 +133,21 @@ def test_told_no_more(telling: Server) -> None:
     assert attempts_by_state(telling) - before == Counter(failed=1)
 
 
+def test_a_secret_that_is_gone(start: Start, data: Path, tmp_path: Path) -> None:
+    """A job that was accepted is made though nobody can be told of it any more; the callback waits for a secret."""
+    settings = {"SPOOL_DIR": str(tmp_path), "MAX_CONCURRENT": "1", "DATASETS": str(data / "datasets.toml")}
+    server = start(CALLBACK_SECRET=SECRET, CALLBACK_ALLOW="127.0.0.1", **settings)
+    running = job(server, ENDLESS)
+    with receiving() as receiver:
+        queued = job(server, TRADES | {"callback_url": receiver.url})
+        server = start(killed(server), **settings)
+        remove(server, running)
+        receipt = server.until_ended(queued)
+        assert (receipt["state"], receipt["callback"]["state"]) == ("completed", "pending")
+        server = start(killed(server), CALLBACK_SECRET=SECRET, CALLBACK_ALLOW="127.0.0.1", **settings)
+        assert told(server, queued)["state"] == "delivered"
+
+
 def test_told_after_a_kill(start: Start, tmp_path: Path) -> None:
     """What was to be told is told by the next start."""
     settings = {"SPOOL_DIR": str(tmp_path), "CALLBACK_SECRET": SECRET, "CALLBACK_ALLOW": "127.0.0.1"}
@@ -205,6 +220,17 @@ def test_to_a_bucket(delivering: Server, s3: S3) -> None:
     assert (head["ETag"], head["ContentType"]) == (receipt["object_tag"], "text/csv; charset=utf-8; header=present")
     assert "trades.csv" in head["ContentDisposition"]
     assert content(delivering, export_id).json()["type"] == "urn:spark-export:problem:no-content"
+
+
+def test_delivered_in_time(delivering: Server) -> None:
+    """Who waits for a delivery has the receipt, with the status of what is done."""
+    request = TRADES | {"deliver": {"url": f"{SHOWN}/soon.csv"}}
+    done = delivering.submit(request, Prefer="respond-async, wait=60")
+    assert (done.status_code, done.json()["state"], done.json()["delivered_to"]) == (
+        200,
+        "completed",
+        f"{SHOWN}/soon.csv",
+    )
 
 
 @pytest.mark.parametrize("how", ["fails", "is cancelled"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 
 import aiofiles
@@ -21,7 +20,7 @@ from spark_export.api.protocol import CONNECTION
 from spark_export.api.ranges import check_match, is_known, range_of
 from spark_export.api.streaming import body_of, end_connection, run_until_left, until_disconnect
 from spark_export.errors import ContentExpired, ExportError
-from spark_export.jobs.downloads import Downloads
+from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.record import Record
 from spark_export.logs import log_cause
 
@@ -33,9 +32,8 @@ class ContentResponse(Response):
     """The file of a completed job.
 
     Args:
-        path: of the file.
+        jobs: that it is of.
         record: of the job.
-        downloads: counts it.
         least_bytes_per_second: of the client; None for any.
         more: header fields beside its own.
         is_whole: whether it answers a request for no part of it, as a repeated `POST /export` is.
@@ -43,25 +41,23 @@ class ContentResponse(Response):
 
     def __init__(
         self,
-        path: Path,
+        jobs: Jobs,
         record: Record,
-        downloads: Downloads,
         least_bytes_per_second: int | None,
         more: Mapping[str, str] | None = None,
         *,
         is_whole: bool = False,
     ) -> None:
         super().__init__()
-        self._path = path
+        self._jobs = jobs
         self._record = record
-        self._downloads = downloads
         self._least_bytes_per_second = least_bytes_per_second
         self._more = dict(more or {})
         self._is_whole = is_whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, or stop when the client leaves."""
-        with self._downloads.one():
+        with self._jobs.downloads.one():
             await run_until_left(self._send(scope, receive, send), until_disconnect(receive))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +99,7 @@ class ContentResponse(Response):
 
     async def _open(self) -> Any:
         try:
-            return await aiofiles.open(self._path, "rb", buffering=0)
+            return await aiofiles.open(self._jobs.files.file(self._record.export_id), "rb", buffering=0)
         except FileNotFoundError:  # it went after it was found
             raise ContentExpired("the file is no longer kept; export it again", field="export_id") from None
 

@@ -47,7 +47,11 @@ RESPONSES = {200: {"description": "The file, streamed.", "content": FILE}} | pro
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"model": Receipt, "description": "A job: `Location` has its receipt, `Retry-After` when to look."}
 }
-POST_RESPONSES = RESPONSES | ACCEPTED | problem_responses(409, 410, 502)
+RECEIPT = {"application/json": {"schema": {"$ref": "#/components/schemas/Receipt"}}}
+DONE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file, or the receipt of one that was delivered in time.", "content": FILE | RECEIPT}
+}
+POST_RESPONSES = RESPONSES | DONE | ACCEPTED | problem_responses(409, 410, 502)
 PREFERENCES = [
     {
         "name": "Prefer",
@@ -150,7 +154,7 @@ async def _answer_submission(submission: Submission, link: Link, query: BodyQuer
     make_job(_no_table)  # what the head alone makes impossible is refused before the body is read
     if query.duplex:
         check_duplex(form, export_request)
-        submission.check_stream("duplex")
+        submission.check_duplex()
         return answer_duplex(service, request, form, make_job)
 
     def answer(body: FilePath) -> Awaitable[Response]:

@@ -106,10 +106,9 @@ async def remove_export(request: Request, export_id: ExportId) -> Response:
 @router.get("/exports/{export_id}/content", response_class=Response, responses=CONTENT_RESPONSES)
 async def fetch_content(request: Request, export_id: ExportId) -> Response:
     """The file of a completed job, or the part of it that `Range` asks for."""
-    service, jobs = service_of(request), jobs_of(request)
+    jobs = jobs_of(request)
     record = await jobs.content(caller_of(request).name, export_id)
-    least = service.settings.min_client_bytes_per_second
-    return ContentResponse(jobs.files.file(export_id), record, jobs.downloads, least)
+    return ContentResponse(jobs, record, service_of(request).settings.min_client_bytes_per_second)
 
 
 @router.get(

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from logging import LogRecord
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -23,6 +23,7 @@ from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtoco
 from spark_export.errors import ClientTooSlow, ExportError
 from spark_export.job import Export, Job
 from spark_export.jobs.folder import Writing
+from spark_export.jobs.kept import KeptStream
 from spark_export.logs import log_cause
 from spark_export.pipeline import Exporter
 from spark_export.writers.base import Chunk
@@ -31,30 +32,6 @@ from spark_export.writers.base import Chunk
 def drop_broken_exports(record: LogRecord) -> bool:
     """A filter for the server's log: its traceback of a broken export says nothing that the outcome does not."""
     return not (record.exc_info and isinstance(record.exc_info[1], BrokenExport))
-
-
-class Keeping(Protocol):
-    """Keeps the file of an export beside sending it."""
-
-    def open(self) -> AbstractAsyncContextManager[Writing]:
-        """Takes the chunks of the file.
-
-        Raises:
-            SinkError: it cannot be stored.
-        """
-        ...
-
-    async def keep(self, media_type: str) -> None:
-        """Keep the file, now that the export has ended well.
-
-        Raises:
-            SpoolFull: there is no room for that.
-        """
-        ...
-
-    async def drop(self) -> None:
-        """Remove what there is of the file of an export that has not ended well."""
-        ...
 
 
 class ExportResponse(Response):
@@ -74,7 +51,7 @@ class ExportResponse(Response):
         job: Job,
         least_bytes_per_second: int | None,
         until_left: Callable[[Receive], Coroutine[Any, Any, None]] | None = None,
-        keeping: Keeping | None = None,
+        keeping: KeptStream | None = None,
     ) -> None:
         super().__init__()
         self._until_left = until_left or until_disconnect
@@ -137,6 +114,8 @@ async def run_until_left(answer: Coroutine[Any, Any, None], left: Coroutine[Any,
         await asyncio.wait({sending, leaving})
     if not sending.cancelled():
         sending.result()
+    elif not leaving.cancelled():
+        leaving.result()  # a bug in it is none of the client's
 
 
 def body_of(chunk: Chunk, *, more: bool = True) -> Message:

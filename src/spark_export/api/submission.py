@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import Request
@@ -51,16 +52,16 @@ class Submission:
     caller: Caller
     preferences: Preferences
 
-    def check_stream(self, wanted: str) -> None:
-        """Refuse what takes an export that outlives its connection, where this one cannot.
+    def check_duplex(self) -> None:
+        """Refuse what takes an export that outlives its connection: one whose body still comes cannot.
 
         Raises:
             InvalidField: it is asked for.
         """
         if self.preferences.is_async:
-            raise InvalidField(f"respond-async does not go with {wanted}", field="Prefer")
+            raise InvalidField("respond-async does not go with duplex", field="Prefer")
         if self.preferences.key is not None:
-            raise InvalidField(f"a key does not go with {wanted}", field="Idempotency-Key")
+            raise InvalidField("a key does not go with duplex", field="Idempotency-Key")
 
     async def answer(self, job: Job, form: BodyForm | None, body: memoryview | Path | None) -> Response:
         """The answer.
@@ -124,7 +125,7 @@ class Submission:
         return JobResponse(lambda: self._answer_job(export_id, headers))
 
     async def _answer_job(self, export_id: str, headers: dict[str, str]) -> Response:
-        """The job's file, where it is there in time; else where to look for it."""
+        """The job's file, where it is here in time; else where to look for it."""
         is_ended = self.preferences.wait_seconds > 0 and await self.jobs.until_ended_or_draining(
             export_id, self.preferences.wait_seconds
         )
@@ -134,12 +135,12 @@ class Submission:
             return self._content(await self.jobs.content(self.caller.name, export_id), headers)
         if is_ended and receipt.state is JobState.FAILED:
             return failure_response(receipt, request_id_of(self.request.scope))
-        return accepted_response(receipt, headers)
+        is_delivered = is_ended and receipt.state is JobState.COMPLETED
+        return receipt_response(receipt, headers, HTTPStatus.OK if is_delivered else HTTPStatus.ACCEPTED)
 
     def _content(self, record: Record, headers: dict[str, str]) -> Response:
-        path = self.jobs.files.file(record.export_id)
         least = self.service.settings.min_client_bytes_per_second
-        return ContentResponse(path, record, self.jobs.downloads, least, headers, is_whole=True)
+        return ContentResponse(self.jobs, record, least, headers, is_whole=True)
 
 
 async def answer_under_key(submission: Submission, answer: Callable[[], Awaitable[Response]]) -> Response:
@@ -199,8 +200,8 @@ async def _never() -> Message:
     return await forever
 
 
-def accepted_response(receipt: Receipt, headers: dict[str, str]) -> Response:
-    """202: where to look for what becomes of the job, and when (RFC 9110 15.3.3)."""
+def receipt_response(receipt: Receipt, headers: dict[str, str], status: HTTPStatus) -> Response:
+    """Where to look for what becomes of the job, and when: 202, or 200 of what is done (RFC 9110 15.3)."""
     more = {
         "Location": f"/exports/{receipt.export_id}",
         "X-Export-Id": receipt.export_id,
@@ -208,7 +209,7 @@ def accepted_response(receipt: Receipt, headers: dict[str, str]) -> Response:
     }
     if not is_final(receipt):
         more["Retry-After"] = str(poll_seconds(receipt))
-    return Response(RECEIPTS.dump_json(receipt), 202, headers | more, media_type="application/json")
+    return Response(RECEIPTS.dump_json(receipt), status, headers | more, media_type="application/json")
 
 
 def is_final(receipt: Receipt) -> bool:

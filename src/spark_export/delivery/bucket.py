@@ -23,7 +23,6 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spark_export.delivery.base import Delivered
 from spark_export.delivery.rules import FIELD, shown
 from spark_export.errors import DeliveryFailed
 
@@ -67,6 +66,7 @@ class Upload:
 
     Attributes:
         is_finished: whether the object is there.
+        object_tag: its entity tag then (RFC 9110 8.8.3); None where the store gives none.
     """
 
     def __init__(self, url: str, store: S3Store, file: AsyncWritableFile) -> None:
@@ -79,6 +79,7 @@ class Upload:
         self._may_stop = True
         self._is_closing = False
         self.is_finished = False
+        self.object_tag: str | None = None
 
     async def write(self, chunk: bytes | memoryview) -> None:
         """Send more of the file; returns when there is room for what follows. The chunk is copied.
@@ -93,7 +94,7 @@ class Upload:
             if len(self._block) >= BLOCK_BYTES:
                 await self._hand_over()
 
-    async def finish(self) -> Delivered:
+    async def finish(self) -> None:
         """Send the rest, and make an object of it all.
 
         Raises:
@@ -103,7 +104,7 @@ class Upload:
         self._is_closing = True
         await self._answer(self._file.close(), may_stop=False)
         self.is_finished = True
-        return Delivered(shown(self._url), await self._etag(), self._bytes)
+        self.object_tag = await self._etag()
 
     async def abort(self) -> None:
         """Leave nothing of the file in the bucket."""

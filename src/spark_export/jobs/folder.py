@@ -200,10 +200,8 @@ class Writing:
 
     Attributes:
         size_bytes: so far.
-        object_tag: of the object that it becomes: none.
+        object_tag: of the object that is made of it elsewhere.
     """
-
-    object_tag: str | None = None
 
     def __init__(self, file: Any, room: Room, caller: str) -> None:
         self._file = file
@@ -213,6 +211,7 @@ class Writing:
         self._storing: asyncio.Future[None] | None = None
         self._unstored_bytes = 0
         self.size_bytes = 0
+        self.object_tag: str | None = None
 
     async def write(self, chunk: Chunk) -> None:
         """Write the whole chunk, once the one before is written.

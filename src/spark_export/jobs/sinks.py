@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from spark_export.delivery.bucket import open_upload
 from spark_export.filename import content_disposition, filename_of
@@ -13,7 +12,6 @@ from spark_export.job import Export
 from spark_export.jobs.folder import JobFiles
 from spark_export.jobs.maker import Sink
 from spark_export.jobs.record import Order
-from spark_export.writers.base import Chunk
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,10 @@ class Sinks:
 
         try:
             async with self.files.open_file(order.export_id, order.caller) as file:
-                sink = _Passing(file)
-                yield sink
+                yield file
             progress, path = export.progress, self.files.file(order.export_id)
-            delivered = await put_file(url, path, progress.bytes, export.media_type, progress.digest.hexdigest())
-            sink.object_tag = delivered.etag
+            digest = progress.digest.hexdigest()
+            file.object_tag = await put_file(url, path, progress.bytes, export.media_type, digest)
         finally:
             await self.files.remove_file(order.export_id, order.caller)
 
@@ -59,17 +56,5 @@ class Sinks:
 async def _open_bucket(url: str, order: Order, export: Export) -> AsyncIterator[Sink]:
     disposition = content_disposition(filename_of(order.request, order.file_format))
     async with open_upload(url, export.media_type, disposition) as upload:
-        sink = _Passing(upload)
-        yield sink
-        sink.object_tag = (await upload.finish()).etag
-
-
-class _Passing:
-    """A sink that passes on, and comes to know its object."""
-
-    def __init__(self, taker: Any) -> None:
-        self._taker = taker
-        self.object_tag: str | None = None
-
-    async def write(self, chunk: Chunk) -> None:
-        await self._taker.write(chunk)
+        yield upload
+        await upload.finish()
