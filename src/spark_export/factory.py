@@ -18,7 +18,7 @@ from spark_export.background import running
 from spark_export.datasets import Threads, make_datasets
 from spark_export.delivery.rules import DeliverRules
 from spark_export.errors import Problems, SettingsError
-from spark_export.job import Clocks
+from spark_export.export import Clocks
 from spark_export.making import WriterFactory, load_pdf_parts
 from spark_export.memory import MemoryBound, trim
 from spark_export.metrics import Metrics

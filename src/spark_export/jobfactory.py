@@ -13,7 +13,7 @@ from pathlib import Path
 from spark_export.access import Caller
 from spark_export.background import running
 from spark_export.errors import Forbidden, SettingsError
-from spark_export.job import Job
+from spark_export.export import Plan
 from spark_export.jobs.database import Database
 from spark_export.jobs.folder import DATABASE, JobFiles, open_folder
 from spark_export.jobs.jobs import Jobs
@@ -52,7 +52,7 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
             read_order=register.order,
             open_body=lambda order: _open_body(service, files, order),
             open_sink=Sinks(files).open,
-            make_job=lambda order, body: job_of(service, order, body),
+            make_plan=lambda order, body: plan_of(service, order, body),
             exporter=service.exporter,
             receipts=service.receipts,
             observer=service.observer,
@@ -90,7 +90,7 @@ async def _open_body(service: Service, files: JobFiles, order: Order) -> AsyncIt
         yield body
 
 
-def job_of(service: Service, order: Order, body: Path | None) -> Job:
+def plan_of(service: Service, order: Order, body: Path | None) -> Plan:
     """The export of an order.
 
     Args:
@@ -114,7 +114,7 @@ def job_of(service: Service, order: Order, body: Path | None) -> Job:
             tables.append(_table_of(service, order, body))
         return tables[0]
 
-    return Job(
+    return Plan(
         export_id=order.export_id,
         request_id=order.request_id,
         caller=caller,

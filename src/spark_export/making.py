@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spark_export.errors import Problems, SettingsError
-from spark_export.job import Clocks, Job
+from spark_export.export import Clocks, Plan
 from spark_export.model import Format
 from spark_export.settings import Settings, variable_of
 from spark_export.text import Encoder, Style
@@ -89,22 +89,22 @@ class WriterFactory:
     clocks: Clocks
     pdf: PdfParts
 
-    def __call__(self, job: Job, schema: Any) -> Writer:
-        """The writer for the job and the schema of its rows.
+    def __call__(self, plan: Plan, schema: Any) -> Writer:
+        """The writer for the plan and the schema of its rows.
 
         Raises:
             InvalidField: an option does not fit the columns.
         """
-        return self._pdf(job, schema) if job.file_format is Format.PDF else self._csv(job, schema)
+        return self._pdf(plan, schema) if plan.file_format is Format.PDF else self._csv(plan, schema)
 
-    def _csv(self, job: Job, schema: Any) -> Writer:
-        request = job.request
+    def _csv(self, plan: Plan, schema: Any) -> Writer:
+        request = plan.request
         dialect = Dialect.from_options(request.csv)
-        encoder = Encoder(schema, request.columns, dialect.style(request.timezone), untyped=job.untyped)
+        encoder = Encoder(schema, request.columns, dialect.style(request.timezone), untyped=plan.untyped)
         return CsvWriter(encoder, dialect, self.threads)
 
-    def _pdf(self, job: Job, schema: Any) -> Writer:
-        request = job.request
+    def _pdf(self, plan: Plan, schema: Any) -> Writer:
+        request = plan.request
         style = Style(TimeStyle(request.timezone, separator=" "))
         seconds = self.clocks.wall() if self.pdf.made_at_seconds is None else self.pdf.made_at_seconds
         imprint = Imprint(
@@ -114,5 +114,5 @@ class WriterFactory:
             logo=self.pdf.logo,
             reproducible=self.pdf.made_at_seconds is not None,
         )
-        encoder = Encoder(schema, request.columns, style, untyped=job.untyped)
+        encoder = Encoder(schema, request.columns, style, untyped=plan.untyped)
         return PdfWriter(encoder, request.pdf, imprint, fonts=self.pdf.fonts, threads=self.threads)

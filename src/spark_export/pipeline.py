@@ -1,6 +1,6 @@
 """One export from admission to its last byte: source -> writer, limits and counts at the two seams.
 
-    async with exporter.open(job) as export:      # admitted, opened, first chunk made
+    async with exporter.open(plan) as export:      # admitted, opened, first chunk made
         send(headers)
         async for chunk in export.body:
             send(chunk)
@@ -26,7 +26,7 @@ from spark_export.errors import (
     RateLimited,
     RowLimitExceeded,
 )
-from spark_export.job import Clocks, Export, Job, Progress
+from spark_export.export import Clocks, Export, Plan, Progress
 from spark_export.model import Format
 from spark_export.observe import Observer
 from spark_export.outcome import Outcome, asked_of, state_of, told
@@ -55,7 +55,7 @@ class Exporter:
         *,
         limiter: RateLimiter,
         gate: Gate,
-        make_writer: Callable[[Job, Any], Writer],
+        make_writer: Callable[[Plan, Any], Writer],
         observer: Observer,
         threads: Executor,
         max_rows: int | None,
@@ -72,11 +72,11 @@ class Exporter:
         self._clocks = clocks
 
     @asynccontextmanager
-    async def open(self, job: Job, *, admitted: bool = False) -> AsyncIterator[Export]:
+    async def open(self, plan: Plan, *, admitted: bool = False) -> AsyncIterator[Export]:
         """An export, ready to be sent; its body is complete when the block ends without an exception.
 
         Args:
-            job: what to make.
+            plan: what to make.
             admitted: whether its token was taken before, and whoever opens it holds a slot for it.
 
         Raises:
@@ -86,33 +86,33 @@ class Exporter:
         error: BaseException | None = None
         try:
             async with AsyncExitStack() as stack:
-                yield await self._enter(job, progress, stack, admitted=admitted)
+                yield await self._enter(plan, progress, stack, admitted=admitted)
         except BaseException as raised:
             error = raised
             raise
         finally:
-            self._observer.finished(self._outcome(job, progress, error))
+            self._observer.finished(self._outcome(plan, progress, error))
 
-    async def _enter(self, job: Job, progress: Progress, stack: AsyncExitStack, *, admitted: bool) -> Export:
-        quota = None if admitted else self.take_token(job.caller)
+    async def _enter(self, plan: Plan, progress: Progress, stack: AsyncExitStack, *, admitted: bool) -> Export:
+        quota = None if admitted else self.take_token(plan.caller)
         if not admitted:
-            await stack.enter_async_context(self._gate.open_slot(job.caller.name))
+            await stack.enter_async_context(self._gate.open_slot(plan.caller.name))
         progress.queued_seconds = self._clocks.monotonic() - progress.began
         await stack.enter_async_context(_open_deadline(self._timeout_seconds))
-        selection = Selection.from_request(job.request, job.caller.columns.get(job.request.dataset or ""))
-        source = await stack.enter_async_context(job.table().open(selection))
-        cap = self.row_cap(job.caller)
-        truncated = await self._check_total(job, selection, source, cap)
+        selection = Selection.from_request(plan.request, plan.caller.columns.get(plan.request.dataset or ""))
+        source = await stack.enter_async_context(plan.table().open(selection))
+        cap = self.row_cap(plan.caller)
+        truncated = await self._check_total(plan, selection, source, cap)
         progress.total_rows = cap if truncated else source.total_rows
-        writer = progress.writer = self._make_writer(job, source.schema)
+        writer = progress.writer = self._make_writer(plan, source.schema)
         # Pages are deflated already: a second time costs and gains nothing.
-        coding = job.coding if job.file_format is Format.CSV else None
+        coding = plan.coding if plan.file_format is Format.CSV else None
         rows = await stack.enter_async_context(aclosing(_rows(source, cap, truncated, progress)))
         file = await stack.enter_async_context(aclosing(_file(writer.write(rows), progress)))
         coded = await stack.enter_async_context(aclosing(compress(file, coding, self._threads)))
         first = await anext(coded, b"")
-        body = await stack.enter_async_context(aclosing(self._body(first, coded, job, progress)))
-        return Export(job, writer.media_type, quota, coding, truncated, body, progress)
+        body = await stack.enter_async_context(aclosing(self._body(first, coded, plan, progress)))
+        return Export(plan, writer.media_type, quota, coding, truncated, body, progress)
 
     async def sample(
         self, caller: Caller, table: Callable[[], Table], selection: Selection, rows: int
@@ -174,7 +174,7 @@ class Exporter:
         _check_quota(quota)
         return quota
 
-    async def _check_total(self, job: Job, selection: Selection, source: Source, cap: int | None) -> bool:
+    async def _check_total(self, plan: Plan, selection: Selection, source: Source, cap: int | None) -> bool:
         """Whether the export will be truncated, as its caller asked for.
 
         Raises:
@@ -182,37 +182,37 @@ class Exporter:
         """
         if cap is None:
             return False
-        if job.request.on_limit == "truncate":
-            return await _exceeds(job, selection, source, cap)
+        if plan.request.on_limit == "truncate":
+            return await _exceeds(plan, selection, source, cap)
         if source.total_rows is not None and source.total_rows > cap:
             raise row_limit(cap)
         return False
 
     async def _body(
-        self, first: Chunk, rest: AsyncIterator[Chunk], job: Job, progress: Progress
+        self, first: Chunk, rest: AsyncIterator[Chunk], plan: Plan, progress: Progress
     ) -> AsyncGenerator[Chunk, None]:
         """What goes to the client, counted as it goes."""
         progress.first_byte_seconds = self._clocks.monotonic() - progress.began
-        self._count_sent(first, job, progress)
+        self._count_sent(first, plan, progress)
         yield first
         async for chunk in rest:
-            self._count_sent(chunk, job, progress)
+            self._count_sent(chunk, plan, progress)
             yield chunk
 
-    def _count_sent(self, chunk: Chunk, job: Job, progress: Progress) -> None:
+    def _count_sent(self, chunk: Chunk, plan: Plan, progress: Progress) -> None:
         progress.sent_bytes += len(chunk)
-        self._observer.wrote(job.file_format, len(chunk))
+        self._observer.wrote(plan.file_format, len(chunk))
 
-    def _outcome(self, job: Job, progress: Progress, error: BaseException | None) -> Outcome:
+    def _outcome(self, plan: Plan, progress: Progress, error: BaseException | None) -> Outcome:
         tally = progress.writer.tally if progress.writer is not None else Tally()
         return Outcome(
-            export_id=job.export_id,
-            request_id=job.request_id,
-            caller=job.caller.name,
-            address=job.caller.address,
-            format=job.file_format,
-            dataset=job.request.dataset,
-            asked=asked_of(job.request),
+            export_id=plan.export_id,
+            request_id=plan.request_id,
+            caller=plan.caller.name,
+            address=plan.caller.address,
+            format=plan.file_format,
+            dataset=plan.request.dataset,
+            asked=asked_of(plan.request),
             state=state_of(error, had_bytes=progress.first_byte_seconds is not None),
             started_at=progress.started_at,
             rows=progress.rows,
@@ -257,14 +257,14 @@ async def _open_deadline(seconds: float | None) -> AsyncIterator[None]:
         raise DeadlineExceeded(f"the export took longer than {seconds:g} s", field="EXPORT_TIMEOUT_SECONDS") from None
 
 
-async def _exceeds(job: Job, selection: Selection, source: Source, cap: int) -> bool:
+async def _exceeds(plan: Plan, selection: Selection, source: Source, cap: int) -> bool:
     """Whether the source has more rows than the cap; where it does not know, one column of them is read and counted."""
     if source.total_rows is not None:
         return source.total_rows > cap
     most = cap + 1 if selection.limit is None else min(cap + 1, selection.limit)
     counting = replace(selection, columns=(source.schema.names[0],), order_by=(), limit=most)
     rows = 0
-    async with job.table().open(counting) as counted, aclosing(counted.batches()) as batches:
+    async with plan.table().open(counting) as counted, aclosing(counted.batches()) as batches:
         async for batch in batches:
             rows += len(batch)
     return rows > cap

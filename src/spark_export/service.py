@@ -15,7 +15,7 @@ from spark_export.access import Keyring
 from spark_export.admission.gate import Gate
 from spark_export.delivery.rules import DeliverRules
 from spark_export.errors import InvalidField, UnknownDataset
-from spark_export.job import Clocks
+from spark_export.export import Clocks
 from spark_export.metrics import Metrics
 from spark_export.model import ExportRequest
 from spark_export.observe import Observer

@@ -20,7 +20,7 @@ from spark_export.commands.connecting import client_message
 from spark_export.commands.progress import Bar, line, loaded_line, queued_line
 from spark_export.commands.telling import message
 from spark_export.errors import BodyTooLarge, ExportError, InvalidField
-from spark_export.job import Progress
+from spark_export.export import Progress
 from spark_export.model import ExportRequest, Format
 from spark_export.settings import Settings, load_settings, variable_of
 

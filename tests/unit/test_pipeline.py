@@ -25,7 +25,7 @@ from spark_export.errors import (
     RowLimitExceeded,
     SourceError,
 )
-from spark_export.job import Clocks, Job
+from spark_export.export import Clocks, Plan
 from spark_export.model import CsvOptions, ExportRequest, Format
 from spark_export.outcome import Outcome, State
 from spark_export.pipeline import Exporter
@@ -101,7 +101,7 @@ class Desk:
     def exporter(self) -> Exporter:
         """An exporter of these parts."""
 
-        def make_writer(job: Job, schema: Any) -> CsvWriter:  # noqa: ARG001
+        def make_writer(plan: Plan, schema: Any) -> CsvWriter:  # noqa: ARG001
             return CsvWriter(Encoder(schema), Dialect.from_options(CsvOptions()), self.threads)
 
         return Exporter(
@@ -120,9 +120,9 @@ class Desk:
         """The export's bytes, or those of its first chunks; `counted` is what a second reading finds."""
         tables = iter([table, counted or table])
         request = ExportRequest(dataset="d", on_limit=on_limit)
-        job = Job("e1", "r1", self.caller, request, Format.CSV, lambda: next(tables), coding)
+        plan = Plan("e1", "r1", self.caller, request, Format.CSV, lambda: next(tables), coding)
         data = b""
-        async with self.exporter().open(job) as export:
+        async with self.exporter().open(plan) as export:
             self.announced = export.truncated
             taken = 0
             async for chunk in export.body:

@@ -24,7 +24,7 @@ from spark_export.api.streaming import ExportResponse
 from spark_export.api.submission import Submission, answer_under_key
 from spark_export.api.uploads import UploadResponse, answer_duplex
 from spark_export.errors import ExportError, InvalidField, UnsupportedMediaType
-from spark_export.job import Job, new_id
+from spark_export.export import Plan, new_id
 from spark_export.jobs.keys import FIELD
 from spark_export.jobs.receipt import Receipt
 from spark_export.model import ExportRequest
@@ -148,18 +148,18 @@ async def _answer_submission(submission: Submission, link: Link, query: BodyQuer
     check_upload(export_request)
     form = form_of(request, export_request, query.delimiter, query.quote, service.settings.max_upload_bytes)
 
-    def make_job(table: Callable[[], Table]) -> Job:
-        return _job(request, submission.caller, export_request, table, untyped=form.kind == "csv")
+    def make_plan(table: Callable[[], Table]) -> Plan:
+        return _plan(request, submission.caller, export_request, table, untyped=form.kind == "csv")
 
-    make_job(_no_table)  # what the head alone makes impossible is refused before the body is read
+    make_plan(_no_table)  # what the head alone makes impossible is refused before the body is read
     if query.duplex:
         check_duplex(form, export_request)
         submission.check_duplex()
-        return answer_duplex(service, request, form, make_job)
+        return answer_duplex(service, request, form, make_plan)
 
     def answer(body: FilePath) -> Awaitable[Response]:
         table = service.upload(body, form)
-        return submission.answer(make_job(lambda: table), form, body)
+        return submission.answer(make_plan(lambda: table), form, body)
 
     return UploadResponse(service, request, submission.caller, answer)
 
@@ -179,35 +179,35 @@ async def _answer_json(submission: Submission) -> Response:
     rows, rest = split_rows(await read_body(request, bounds))
     export_request = parse_request(rest)
     check_origin(export_request, rows)
-    job = _dataset_job(service, request, caller, export_request, rows)
-    return await submission.answer(job, None, rows)
+    plan = _dataset_plan(service, request, caller, export_request, rows)
+    return await submission.answer(plan, None, rows)
 
 
 async def _answer_link(request: Request, caller: Caller, link: Link, dataset: str, params: str | None) -> Response:
     service, export_request = service_of(request), link.of_dataset(dataset, params)
     check_no_job(export_request)
-    job = _dataset_job(service, request, caller, export_request, None)
-    return ExportResponse(service.exporter, job, service.settings.min_client_bytes_per_second)
+    plan = _dataset_plan(service, request, caller, export_request, None)
+    return ExportResponse(service.exporter, plan, service.settings.min_client_bytes_per_second)
 
 
-def _dataset_job(
+def _dataset_plan(
     service: Service, request: Request, caller: Caller, export_request: ExportRequest, rows: memoryview | None
-) -> Job:
+) -> Plan:
     """The export of a dataset that the caller may see, or of rows."""
     if export_request.dataset is not None:
         caller.check(export_request.dataset)
-    return _job(request, caller, export_request, lambda: service.table(export_request, rows))
+    return _plan(request, caller, export_request, lambda: service.table(export_request, rows))
 
 
-def _job(
+def _plan(
     request: Request,
     caller: Caller,
     export_request: ExportRequest,
     table: Callable[[], Table],
     *,
     untyped: bool = False,
-) -> Job:
-    return Job(
+) -> Plan:
+    return Plan(
         export_id=new_id(),
         request_id=request_id_of(request.scope),
         caller=caller,

@@ -7,7 +7,7 @@ import re
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spark_export.job import new_id
+from spark_export.export import new_id
 
 HEADER = "X-Request-Id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")

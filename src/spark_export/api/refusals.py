@@ -14,7 +14,7 @@ from spark_export.api.ids import request_id_of
 from spark_export.api.preferences import Preferences
 from spark_export.api.problems import problem_response
 from spark_export.errors import ExportError
-from spark_export.job import new_id
+from spark_export.export import new_id
 from spark_export.jobs.jobs import Jobs
 from spark_export.logs import log_cause
 from spark_export.outcome import Outcome, state_of, told

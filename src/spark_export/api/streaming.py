@@ -21,7 +21,7 @@ from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response, quota_headers
 from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtocol
 from spark_export.errors import ClientTooSlow, ExportError
-from spark_export.job import Export, Job
+from spark_export.export import Export, Plan
 from spark_export.jobs.folder import Writing
 from spark_export.jobs.kept import KeptStream
 from spark_export.logs import log_cause
@@ -39,7 +39,7 @@ class ExportResponse(Response):
 
     Args:
         exporter: opens it.
-        job: what to make.
+        plan: what to make.
         least_bytes_per_second: of the client; None for any.
         until_left: takes what the client still sends, and returns when it has left.
         keeping: keeps the file besides; None for no.
@@ -48,7 +48,7 @@ class ExportResponse(Response):
     def __init__(
         self,
         exporter: Exporter,
-        job: Job,
+        plan: Plan,
         least_bytes_per_second: int | None,
         until_left: Callable[[Receive], Coroutine[Any, Any, None]] | None = None,
         keeping: KeptStream | None = None,
@@ -56,7 +56,7 @@ class ExportResponse(Response):
         super().__init__()
         self._until_left = until_left or until_disconnect
         self._exporter = exporter
-        self._job = job
+        self._plan = plan
         self._least_bytes_per_second = least_bytes_per_second
         self._keeping = keeping
 
@@ -67,7 +67,7 @@ class ExportResponse(Response):
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = is_made = False
         try:
-            async with self._exporter.open(self._job) as export, self._open_file() as file:
+            async with self._exporter.open(self._plan) as export, self._open_file() as file:
                 await send({"type": "http.response.start", "status": 200, "headers": raw(_headers(export))})
                 started = True
                 async with open_pace(scope.get(CONNECTION), self._least_bytes_per_second) as hand_over:
@@ -83,13 +83,13 @@ class ExportResponse(Response):
                 await self._keeping.keep(export.media_type)
         except Exception as error:
             if started:
-                log_cause(error, export_id=self._job.export_id, request_id=self._job.request_id)
+                log_cause(error, export_id=self._plan.export_id, request_id=self._plan.request_id)
                 end_connection(scope.get(CONNECTION), error)
-                raise BrokenExport(self._job.export_id) from error
+                raise BrokenExport(self._plan.export_id) from error
             if not isinstance(error, ExportError):
                 raise
-            log_cause(error, export_id=self._job.export_id, request_id=self._job.request_id)
-            await problem_response(error, self._job.request_id, self._job.export_id)(scope, receive, send)
+            log_cause(error, export_id=self._plan.export_id, request_id=self._plan.request_id)
+            await problem_response(error, self._plan.request_id, self._plan.export_id)(scope, receive, send)
             return
         finally:
             if self._keeping is not None and not is_made:  # the file may have been whole before the export broke off
@@ -135,9 +135,9 @@ def end_connection(connection: BoundedProtocol | None, error: Exception) -> None
 
 def _headers(export: Export) -> dict[str, str]:
     """The response's header fields."""
-    job = export.job
+    plan = export.plan
     headers = file_headers(
-        job.export_id, export.media_type, job.request, job.file_format, truncated=export.truncated
+        plan.export_id, export.media_type, plan.request, plan.file_format, truncated=export.truncated
     ) | {"Vary": "Accept, Accept-Encoding"}
     if export.coding is not None:
         headers["Content-Encoding"] = export.coding

@@ -22,7 +22,7 @@ from spark_export.api.preferences import Preferences, fingerprint
 from spark_export.api.problems import failure_response, quota_headers
 from spark_export.api.streaming import ExportResponse, run_until_left, until_disconnect
 from spark_export.errors import InvalidField
-from spark_export.job import Job
+from spark_export.export import Plan
 from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.kept import KeptStream
 from spark_export.jobs.receipt import RECEIPTS, Receipt
@@ -63,52 +63,52 @@ class Submission:
         if self.preferences.key is not None:
             raise InvalidField("a key does not go with duplex", field="Idempotency-Key")
 
-    async def answer(self, job: Job, form: BodyForm | None, body: memoryview | Path | None) -> Response:
+    async def answer(self, plan: Plan, form: BodyForm | None, body: memoryview | Path | None) -> Response:
         """The answer.
 
         Args:
-            job: the export.
+            plan: the export.
             form: what the body is whose rows a file holds.
             body: JSON text of the rows, or that file.
 
         Raises:
             RequestError, AdmissionError, SinkError: there is none.
         """
-        key = await self._key(job, body)
+        key = await self._key(plan, body)
         if key is not None and (record := await self.jobs.answered(self.caller.name, key)) is not None:
             return await self._answer_again(record)
         order = Order(
-            export_id=job.export_id,
-            request_id=job.request_id,
+            export_id=plan.export_id,
+            request_id=plan.request_id,
             caller=self.caller.name,
             address=self.caller.address,
-            request=job.request,
-            file_format=job.file_format,
+            request=plan.request,
+            file_format=plan.file_format,
             has_body=body is not None,
             form=form,
         )
-        if self.preferences.is_async or job.request.is_job:
-            return await self._accept(order, job, body, key)
+        if self.preferences.is_async or plan.request.is_job:
+            return await self._accept(order, plan, body, key)
         if key is not None:
             # What is kept is the file as it is: so is what is sent.
-            return self._stream(replace(job, coding=None), self.jobs.keeping(order, key))
-        return self._stream(job)
+            return self._stream(replace(plan, coding=None), self.jobs.keeping(order, key))
+        return self._stream(plan)
 
-    async def _key(self, job: Job, body: memoryview | Path | None) -> Key | None:
+    async def _key(self, plan: Plan, body: memoryview | Path | None) -> Key | None:
         if self.preferences.key is None:
             return None
-        asked = job.request.model_dump_json(exclude_unset=True)
+        asked = plan.request.model_dump_json(exclude_unset=True)
         content = await asyncio.to_thread(_digest, body)
-        return Key(self.preferences.key, fingerprint(job.file_format.value, asked, _said(self.request), content))
+        return Key(self.preferences.key, fingerprint(plan.file_format.value, asked, _said(self.request), content))
 
-    def _stream(self, job: Job, keeping: KeptStream | None = None) -> Response:
+    def _stream(self, plan: Plan, keeping: KeptStream | None = None) -> Response:
         least = self.service.settings.min_client_bytes_per_second
-        return ExportResponse(self.service.exporter, job, least, keeping=keeping)
+        return ExportResponse(self.service.exporter, plan, least, keeping=keeping)
 
-    async def _accept(self, order: Order, job: Job, body: memoryview | Path | None, key: Key | None) -> Response:
+    async def _accept(self, order: Order, plan: Plan, body: memoryview | Path | None, key: Key | None) -> Response:
         self.service.check_job(order.request)
         if order.request.dataset is not None:
-            job.table()  # its parameters
+            plan.table()  # its parameters
         with self.jobs.place(self.caller.name):
             quota = self.service.exporter.take_token(self.caller)
             receipt = await self.jobs.accept(order, body, key)

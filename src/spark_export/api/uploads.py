@@ -22,7 +22,7 @@ from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, iter_body
 from spark_export.api.streaming import ExportResponse, until_disconnect
 from spark_export.errors import ExportError, RequestError, SourceUnavailable
-from spark_export.job import Job
+from spark_export.export import Plan
 from spark_export.service import Service
 from spark_export.sources.base import Table
 from spark_export.sources.upload.pipe import Pipe
@@ -95,7 +95,7 @@ class UploadResponse(Response):
 
 
 def answer_duplex(
-    service: Service, request: Request, form: BodyForm, make_job: Callable[[Callable[[], Table]], Job]
+    service: Service, request: Request, form: BodyForm, make_plan: Callable[[Callable[[], Table]], Plan]
 ) -> Response:
     """The export of a body, made and sent while it comes; neither side is ahead of the other by more than some buffers.
 
@@ -103,7 +103,7 @@ def answer_duplex(
         service: makes it.
         request: whose body it is.
         form: what the body is said to be.
-        make_job: the export of a table.
+        make_plan: the export of a table.
     """
     settings = service.settings
     least = settings.min_client_bytes_per_second
@@ -124,7 +124,7 @@ def answer_duplex(
             return
         await until_disconnect(receive)
 
-    return ExportResponse(service.exporter, make_job(lambda: table), least, take_in)
+    return ExportResponse(service.exporter, make_plan(lambda: table), least, take_in)
 
 
 async def _write(request: Request, bounds: Bounds, body: Path) -> None:

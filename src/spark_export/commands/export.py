@@ -19,8 +19,8 @@ from spark_export.commands.progress import Bar, line
 from spark_export.commands.signals import Stopped, stopped_by_signals
 from spark_export.commands.telling import is_bar_wanted, message, summary, tell
 from spark_export.errors import ExportError
+from spark_export.export import Plan, new_id
 from spark_export.factory import open_service
-from spark_export.job import Job, new_id
 from spark_export.logs import log_cause
 from spark_export.model import Format
 from spark_export.outcome import Outcome, State
@@ -82,16 +82,16 @@ async def _export(asked: Asked, settings: Settings, last: LastOutcome, *, quiet:
         async with open_service(settings, log=last) as service, open_output(asked.output) as output:
             bar = Bar(sys.stderr)
             showing = bar.shown() if is_bar_wanted(asked.output, quiet=quiet) else nullcontext()
-            async with showing, service.exporter.open(_job(service, asked)) as made:
+            async with showing, service.exporter.open(_plan(service, asked)) as made:
                 bar.draw = partial(line, made.progress)
                 async for chunk in made.body:
                     await output.write(chunk)
                 await output.sync()
 
 
-def _job(service: Service, asked: Asked) -> Job:
+def _plan(service: Service, asked: Asked) -> Plan:
     export_id = new_id()
-    return Job(
+    return Plan(
         export_id=export_id,
         request_id=export_id,
         caller=OPERATOR,

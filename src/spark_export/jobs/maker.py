@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from spark_export.job import Export, Job
+from spark_export.export import Export, Plan
 from spark_export.jobs.receipt import outcome_of
 from spark_export.jobs.record import Order
 from spark_export.jobs.register import Live
@@ -50,7 +50,7 @@ class Maker:
     Attributes:
         read_order: all that was asked for, by id.
         open_body, open_sink: what they are made of, and where they go.
-        make_job: the export of an order and its body.
+        make_plan: the export of an order and its body.
         exporter: makes it.
         receipts, observer: told of the end.
         now: seconds since the epoch.
@@ -59,7 +59,7 @@ class Maker:
     read_order: Callable[[str], Awaitable[Order]]
     open_body: OpenBody
     open_sink: OpenSink
-    make_job: Callable[[Order, Path | None], Job]
+    make_plan: Callable[[Order, Path | None], Plan]
     exporter: Exporter
     receipts: Receipts
     observer: Observer
@@ -73,9 +73,9 @@ class Maker:
         """
         order = await self.read_order(live.record.export_id)
         async with self.open_body(order) as body:
-            job = self.make_job(order, body)
+            plan = self.make_plan(order, body)
             try:
-                async with self.exporter.open(job, admitted=True) as export:
+                async with self.exporter.open(plan, admitted=True) as export:
                     live.progress = export.progress
                     async with self.open_sink(order, export) as sink:
                         async for chunk in export.body:

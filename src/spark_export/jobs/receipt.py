@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from spark_export.job import Progress
+from spark_export.export import Progress
 from spark_export.jobs.record import Callback, JobState, Order, Record
 from spark_export.outcome import Outcome, State, asked_of, state_of, told
 

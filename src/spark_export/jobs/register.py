@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlite3 import Connection
 
 from spark_export.admission.turns import Turns
-from spark_export.job import Progress
+from spark_export.export import Progress
 from spark_export.jobs import table
 from spark_export.jobs.database import Database
 from spark_export.jobs.receipt import Receipt, receipt_of

@@ -23,7 +23,7 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True)
-class Job:
+class Plan:
     """An export to be made.
 
     Attributes:
@@ -68,7 +68,7 @@ class Export:
     """An admitted export whose first chunk is made.
 
     Attributes:
-        job: what it was asked to be.
+        plan: what it was asked to be.
         media_type: of the file.
         quota: where the caller stands, None without a limit.
         coding: content coding of the body, None for the file as it is.
@@ -77,7 +77,7 @@ class Export:
         progress: what of it is made.
     """
 
-    job: Job
+    plan: Plan
     media_type: str
     quota: Quota | None
     coding: str | None
