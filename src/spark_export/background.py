@@ -14,7 +14,9 @@ LOG = logging.getLogger("spark_export")
 @asynccontextmanager
 async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run each until the block ends; it is left when all have ended. What ends by itself, by a bug, is logged."""
-    tasks = [asyncio.create_task(_heard(each)) for each in work]
+    tasks = [asyncio.create_task(each) for each in work]
+    for task in tasks:
+        task.add_done_callback(_tell)
     try:
         yield
     finally:
@@ -23,9 +25,6 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _heard(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except Exception:
-        LOG.exception("work in the background has ended, and is not begun again")
-        raise
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        LOG.error("work in the background has ended, and is not begun again", exc_info=error)
