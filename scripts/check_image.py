@@ -173,7 +173,7 @@ def check_compose() -> Iterator[Check]:
         limit = sample(httpx.get(f"{URL}/metrics").text, "spark_export_memory_limit_bytes")
         yield Check("compose memory limit", limit < float("inf"), f"exports wait beyond {limit / 1e6:.0f} MB")
     finally:
-        run(f"{COMPOSE} down --timeout 5")
+        run(f"{COMPOSE} down --timeout 5 --volumes")
 
 
 def check_docs() -> Iterator[Check]:

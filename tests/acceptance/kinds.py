@@ -78,7 +78,11 @@ def environment(folder: Path) -> dict[str, str]:
     """Variables of a command: the project's commands are found, curl fails where the service refuses."""
     (folder / ".curlrc").write_text(CURLRC, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return kept | {"PATH": f"{BIN}:{kept['PATH']}:/usr/sbin", "CURL_HOME": str(folder)}
+    return kept | {
+        "PATH": f"{BIN}:{kept['PATH']}:/usr/sbin",
+        "CURL_HOME": str(folder),
+        f"{PREFIX}SPOOL_DIR": str(folder),
+    }
 
 
 def passes(said: subprocess.CompletedProcess[str]) -> None:

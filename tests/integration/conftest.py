@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from spark_export.settings import SOURCE_DATE_EPOCH, variable_of
 
 COMMAND = str(Path(sys.executable).parent / "spark-export")
 START_SECONDS = 30
+STOP_SECONDS = 5
 
 
 class Server:
@@ -28,12 +30,14 @@ class Server:
         url: where it answers.
         process: its process.
         log: file of its log lines.
+        spool_dir: its SPOOL_DIR.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path, spool_dir: Path) -> None:
         self.process = process
         self.url = url
         self.log = log
+        self.spool_dir = spool_dir
 
     def get(self, path: str, **options: object) -> httpx.Response:
         """GET, whatever the answer."""
@@ -57,6 +61,10 @@ class Server:
         """The receipt of a job, once it has ended."""
         self.until(lambda: self.receipt(export_id)["state"] not in {"queued", "running"}, seconds)
         return self.receipt(export_id)
+
+    def on_disk(self, export_id: str) -> list[str]:
+        """What is kept of a job: of its `bodies` and its `files`."""
+        return [path.parent.name for path in self.spool_dir.glob(f"jobs-*/*/{export_id}*")]
 
     def health(self) -> tuple[int, int]:
         """Exports that run and that wait."""
@@ -99,9 +107,16 @@ def free_port() -> int:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts a service with settings, on a free port unless one is given; all are stopped at the end."""
+    """Starts a service with settings, on a free port unless one is given; those of a module are stopped at its end."""
+    with starting(tmp_path_factory) as start:
+        yield start
+
+
+@contextmanager
+def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts services, and ends them with the block: by force where something that a test left runs on."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def run(port: int | None = None, **settings: str) -> Server:
@@ -116,24 +131,29 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], env=environment, stderr=stderr)
         processes.append(process)
         host = "[::1]" if settings.get("HOST") == "::1" else "127.0.0.1"
-        server = Server(process, f"http://{host}:{port}", log)
+        server = Server(process, f"http://{host}:{port}", log, Path(settings["SPOOL_DIR"]))
         ready = f"http://{host}:{settings.get('OPS_PORT', port)}/readyz"
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 httpx.get(ready).raise_for_status()
-            except httpx.TransportError:
+            except httpx.HTTPError:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             else:
                 return server
 
-    yield run
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait(timeout=30)
+    try:
+        yield run
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -191,6 +211,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(start: Start, data: Path) -> Server:
+def server(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Server]:
     """One service for all tests that do not need settings of their own."""
-    return start(DATASETS=str(data / "datasets.toml"), LOG_FORMAT="json")
+    with starting(tmp_path_factory) as start:
+        yield start(DATASETS=str(data / "datasets.toml"), LOG_FORMAT="json")

@@ -81,7 +81,8 @@ def test_a_job_that_can_be_finished_is(start: Start, tmp_path: Path) -> None:
     export_id = job(server, {"dataset": "trades", "params": {"rows": 1_000_000}})
     server.until(lambda: server.receipt(export_id)["state"] == "running")
     server.process.send_signal(signal.SIGTERM)
-    server.until(lambda: server.submit(TRADES).status_code == 503)
+    server.until(lambda: server.get("/readyz").status_code == 503)
+    assert server.submit(TRADES).status_code == 503
     assert server.process.wait(timeout=30) == 0
     with closing(sqlite3.connect(folder_of(tmp_path) / "jobs.sqlite")) as database:
         ((state, outcome),) = database.execute("SELECT state, outcome_json FROM jobs").fetchall()
@@ -94,7 +95,7 @@ def test_rows_that_are_gone(start: Start, data: Path, tmp_path: Path) -> None:
     """A job whose rows cannot be had again fails, and says why."""
     settings = {"DATASETS": str(data / "datasets.toml"), "SPOOL_DIR": str(tmp_path), "MAX_CONCURRENT": "1"}
     server = start(**settings)
-    job(server, ENDLESS)
+    running = job(server, ENDLESS)
     queued = job(server, {"rows": [{"a": 1}]})
     port = killed(server)
     (folder_of(tmp_path) / "bodies" / queued).unlink()
@@ -102,6 +103,7 @@ def test_rows_that_are_gone(start: Start, data: Path, tmp_path: Path) -> None:
     receipt = server.receipt(queued)
     assert (receipt["state"], receipt["reason"]) == ("failed", "source_unavailable")
     assert "rows" in receipt["detail"]
+    assert remove(server, running) == 204
 
 
 def test_a_key_that_is_gone(start: Start, tmp_path: Path) -> None:

@@ -101,8 +101,10 @@ def test_bodies(jobs: Server, media_type: str, body: bytes, query: dict[str, str
     fields = {"Content-Type": media_type, "Prefer": "respond-async"}
     streamed = httpx.post(f"{jobs.url}/export", content=body, params=query, headers={"Content-Type": media_type})
     answer = httpx.post(f"{jobs.url}/export", content=body, params=query, headers=fields)
-    assert jobs.until_ended(answer.headers["X-Export-Id"])["state"] == "completed", answer.text
-    assert content(jobs, answer.headers["X-Export-Id"]).content == streamed.content
+    export_id = answer.headers["X-Export-Id"]
+    assert jobs.until_ended(export_id)["state"] == "completed", answer.text
+    assert content(jobs, export_id).content == streamed.content
+    jobs.until(lambda: jobs.on_disk(export_id) == ["files"])
 
 
 def test_a_coded_body(jobs: Server) -> None:
@@ -251,15 +253,16 @@ def test_cancelled_within_a_second(jobs: Server) -> None:
     assert time.monotonic() - began < 1
     receipt = jobs.receipt(export_id)
     assert (receipt["state"], receipt["reason"], receipt["content"]) == ("cancelled", "cancelled", None)
-    assert (jobs.health(), jobs.metric("spark_export_queries")) == ((0, 0), 0)
+    assert (jobs.health(), jobs.metric("spark_export_queries"), jobs.on_disk(export_id)) == ((0, 0), 0, [])
     assert (content(jobs, export_id).status_code, content(jobs, export_id).json()["field"]) == (404, "export_id")
 
 
 def test_removed(jobs: Server) -> None:
     """A finished job that is removed is gone, with its file."""
     export_id = finished(jobs)
+    assert jobs.on_disk(export_id) == ["files"]
     assert remove(jobs, export_id) == 204
-    assert jobs.get(f"/exports/{export_id}").status_code == 404
+    assert (jobs.get(f"/exports/{export_id}").status_code, jobs.on_disk(export_id)) == (404, [])
     assert content(jobs, export_id).status_code == 404
     assert remove(jobs, export_id) == 404
 
@@ -390,7 +393,7 @@ def test_a_caller_sees_its_own(start: Start) -> None:
     """What belongs to another key is unknown, whatever is asked of it, and in no list."""
     server = start(API_KEYS="a=one,b=two")
     own, other = ({"Authorization": f"Bearer {key}"} for key in ("one", "two"))
-    answer = httpx.post(f"{server.url}/export", json=TRADES, headers=own | {"Prefer": "respond-async, wait=20"})
+    answer = server.submit(TRADES, Prefer="respond-async, wait=20", **own)
     export_id = answer.headers["X-Export-Id"]
     for path in ("", "/content", "/events"):
         found = [server.get(f"/exports/{export_id}{path}", headers=key).status_code for key in (own, other, {})]
@@ -402,10 +405,12 @@ def test_a_caller_sees_its_own(start: Start) -> None:
 
 def test_expired_by_time(start: Start) -> None:
     """A file is kept for its time and then gone, which its receipt says; the disk has it no longer."""
-    server = start(JOB_TTL_SECONDS="1")
+    server = start(JOB_TTL_SECONDS="3")
     export_id = finished(server)
+    assert server.on_disk(export_id) == ["files"]
     until(lambda: content(server, export_id).status_code == 410)
     until(lambda: server.receipt(export_id)["state"] == "expired")
+    until(lambda: server.on_disk(export_id) == [])
     assert server.receipt(export_id)["content"] is None
     assert content(server, export_id).json()["type"] == "urn:spark-export:problem:content-expired"
 
@@ -428,9 +433,8 @@ def test_nobodys_files_give_way_to_a_greedier_caller(start: Start) -> None:
     """A caller whose file would take all the room loses its own files, not those of one who keeps less."""
     server = start(SPOOL_MAX_BYTES=str(2**20), API_KEYS="a=one,b=two")
     one, two = ({"Authorization": f"Bearer {key}", "Prefer": "respond-async, wait=20"} for key in ("one", "two"))
-    own = [httpx.post(f"{server.url}/export", json=TRADES, headers=one).headers["X-Export-Id"] for _ in range(2)]
-    large = TRADES | {"params": {"rows": 20_000}}
-    refused = httpx.post(f"{server.url}/export", json=large, headers=two)
+    own = [server.export(TRADES, headers=one).headers["X-Export-Id"] for _ in range(2)]
+    refused = server.export(TRADES | {"params": {"rows": 20_000}}, headers=two)
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:spark-export:problem:spool-full")
     assert int(refused.headers.get("Retry-After", 1)) >= 1
     for export_id in own:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import httpx
@@ -144,7 +145,8 @@ def test_memory_does_not_grow_with_the_rows(
 
 
 def test_a_client_that_does_not_read_holds_little(server: Server) -> None:
-    """An export whose client stops reading stops too: its bytes stand still."""
+    """An export whose client stops reading stops too: its bytes stand still, and few of them are in memory."""
+    before = server.status("VmRSS")
     with httpx.stream("GET", server.url + "/export?dataset=endless", headers=PLAIN, timeout=30) as answer:
         chunks = answer.iter_raw()
         assert next(chunks)
@@ -155,5 +157,8 @@ def test_a_client_that_does_not_read_holds_little(server: Server) -> None:
             return seen[-1] == seen[-2] == seen[-3]
 
         server.until(stands_still)
+        time.sleep(1)
+        assert server.metric('export_bytes_total{format="csv"}') == seen[-1]
         assert server.health() == (1, 0)
+        assert server.status("VmRSS") - before < 100_000
     server.until(lambda: server.health() == (0, 0))

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +266,23 @@ def test_cancelled_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             await asyncio.gather(*cancelling)
         assert await desk.state() is JobState.CANCELLED
         assert (list((tmp_path / FILES).iterdir()), desk.files.room.used_bytes) == ([], 100)
+
+    play(tmp_path, act)
+
+
+def test_what_may_be_what_kills_the_process(tmp_path: Path) -> None:
+    """After a kill those that were begun most often come last, and one that was begun a hundred times fails."""
+
+    async def act(desk: Desk) -> None:
+        for export_id, runs in (("often", 99), ("too often", 100), ("never", 0)):
+            order = replace(ORDER, export_id=export_id)
+            await desk.register.save(Record(order, JobState.RUNNING, 0.0, runs=runs))
+        await desk.register.load()
+        await desk.runner.take_up()
+        assert [desk.register.turns.take() for _ in range(3)] == ["never", "often", None]
+        failed = await desk.register.find("too often")
+        assert failed is not None
+        assert failed.state is JobState.FAILED
 
     play(tmp_path, act)
 
