@@ -504,6 +504,28 @@ def test_a_download_without_parts(tmp_path: Path) -> None:
     assert [asked for asked, _ in job.parts] == [None, "bytes=1000-", "bytes=5000-", "bytes=5000-"]
 
 
+def test_content_ends_with_its_block() -> None:
+    """Who reads on after the block has left it connects to nobody."""
+    service = Service(receipt(), lambda request: part_of(request, len(FILE)))
+
+    async def use(client: ExportClient) -> Any:
+        async with client.content("e1") as content:
+            await anext(content)
+        with pytest.raises(RuntimeError, match="has ended"):
+            await anext(content)
+
+    service.run(use)
+    assert len(service.asked) == 2
+
+
+def test_the_name_of_a_folder(tmp_path: Path) -> None:
+    """It is refused before anything is asked for."""
+    service = Service(receipt())
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        service.run(lambda client: client.save({"dataset": "trades"}, tmp_path))
+    assert (service.asked, list(tmp_path.iterdir()), list(tmp_path.parent.glob(".spark-export-*"))) == ([], [], [])
+
+
 def test_a_download_gives_up(tmp_path: Path) -> None:
     """After as many connections without a byte; what has come is kept, and the next process goes on with it."""
     target = tmp_path / "a.csv"

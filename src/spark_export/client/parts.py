@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import hashlib
 import io
@@ -42,6 +43,8 @@ class Part:
 
     def __init__(self, path: Path, kept: str | None) -> None:
         self._final = path.resolve()
+        if self._final.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         self._path = self._final.with_name(f"{PREFIX}{kept or secrets.token_hex(ID_BYTES)}")
         self._is_kept = kept is not None
         self._held = bytearray()

@@ -104,6 +104,7 @@ class Resumed:
         self._chunks: AsyncIterator[bytes] | None = None
         self._passed_over = 0
         self._failures = 0
+        self._is_closed = False
 
     def __aiter__(self) -> Self:
         return self
@@ -116,6 +117,8 @@ class Resumed:
             Refused, Unreachable: it cannot be had.
             WrongDigest: what came is another file than the receipt states.
         """
+        if self._is_closed:
+            raise RuntimeError("the block in which this could be read has ended")
         while self.bytes < self.receipt["bytes"]:
             try:
                 if chunk := await self._next():
@@ -128,7 +131,11 @@ class Resumed:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Give up the connection."""
+        """Give up the connection, and read no further."""
+        self._is_closed = True
+        await self._give_up()
+
+    async def _give_up(self) -> None:
         self._chunks = None
         await self._open.aclose()
 
@@ -167,7 +174,7 @@ class Resumed:
             raise BrokenExport("the service left a part of the file out", self.receipt["export_id"])
 
     async def _break(self, why: str) -> None:
-        await self.aclose()
+        await self._give_up()
         self._failures += 1
         said = f"the file broke off after {self.bytes} bytes: {why}"
         if self._failures >= self._connection.patience.tries:
