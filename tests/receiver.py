@@ -17,12 +17,14 @@ class Receiver:
         url: where it listens.
         statuses: of the answers, in order; the last one again and again.
         location: where its redirects lead.
+        retry_after: what it says of when to come again.
         received: header fields, by their lower-case names, and body of each request.
     """
 
     url: str = ""
     statuses: Sequence[int] = (204,)
     location: str = ""
+    retry_after: str = ""
     received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
@@ -40,6 +42,8 @@ def receiving(*statuses: int) -> Iterator[Receiver]:
             self.send_response(receiver.statuses[place])
             if receiver.location:
                 self.send_header("Location", receiver.location)
+            if receiver.retry_after:
+                self.send_header("Retry-After", receiver.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

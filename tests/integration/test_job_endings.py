@@ -114,6 +114,16 @@ def test_told_again(telling: Server) -> None:
     assert attempts_by_state(telling) - before == Counter(pending=2, delivered=1)
 
 
+def test_told_when_the_receiver_wants(telling: Server) -> None:
+    """A receiver that says when to come again is asked no sooner."""
+    with receiving(503, 200) as receiver:
+        receiver.retry_after = "3"
+        callback = told(telling, job(telling, TRADES | {"callback_url": receiver.url}))
+    attempts = callback["attempts"]
+    assert isinstance(attempts, list)
+    assert attempts[1]["at"] - attempts[0]["at"] >= 3
+
+
 def test_a_token_of_the_url_is_shown_to_nobody(telling: Server) -> None:
     """The query of a callback's URL is sent to its receiver, and stands in no receipt."""
     with receiving() as receiver:

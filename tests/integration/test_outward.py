@@ -563,6 +563,23 @@ def test_callback_not_taken(status: int, *, final: bool) -> None:
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("", 0), ("7", 7), ("Fri, 27 Nov 2026 08:00:01 GMT", 0), ("-1", 0), ("²", 0), ("9" * 5000, 0)]
+)
+def test_when_to_come_again(said: str, seconds: int) -> None:
+    """What a receiver says of that in seconds is told; what cannot be read is nothing."""
+
+    async def play() -> None:
+        answer = f"HTTP/1.1 503 Busy\r\nRetry-After: {said}\r\nContent-Length: 0\r\n\r\n".encode()
+        receiver = Receiver(answer)
+        async with receiving(receiver), open_outward(POLICY) as outward:
+            with pytest.raises(CallbackFailed) as caught:
+                await callback(outward, receiver.url)
+        assert caught.value.retry_after_seconds == seconds
+
+    asyncio.run(play())
+
+
 def chain(*receivers: Receiver) -> None:
     """Let each lead to the next."""
     for one, other in pairwise(receivers):

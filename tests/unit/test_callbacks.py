@@ -182,6 +182,13 @@ def test_spread(attempts: int, spread: float) -> None:
     assert 0.75 * longest <= delay <= longest
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [(0, 1), (1, 1), (90, 90), (DAY_SECONDS, 21_600), (10**9, 21_600)])
+def test_the_receiver_may_want_it_later(asked: int, seconds: int) -> None:
+    """What it asks for counts where it is longer, up to the longest delay."""
+    assert delay_seconds(1, 0.0, asked) == seconds
+    assert delay_seconds(12, 0.0, asked) is None
+
+
 @given(st.integers(12, 10**9), st.floats(0, 1, exclude_max=True))
 def test_given_up(attempts: int, spread: float) -> None:
     """What failed twelve times or more is given up."""

@@ -88,17 +88,17 @@ class Teller:
             return
         now = self._register.now()
         # What cannot be kept would be sent again and again: the next try is planned before this one is made.
-        failed = _after(callback, Attempt(now, None, "the service ended while it was sent"), now, is_final=False)
+        failed = _after(callback, Attempt(now, None, "the service ended while it was sent"), now)
         await self._register.told(record.export_id, failed)
         body = RECEIPTS.dump_json(self._register.receipt(record))
-        is_final, cause = False, None
+        refusal, cause = None, None
         try:
             attempt = Attempt(now, await send(outward, signer, callback.url, record.export_id, now, body))
         except CallbackFailed as error:
-            attempt, is_final = Attempt(now, error.status, error.detail), error.final
+            attempt, refusal = Attempt(now, error.status, error.detail), error
         except OutwardFailed as error:
             attempt, cause = Attempt(now, None, error.detail), error.__cause__
-        told = _after(callback, attempt, self._register.now(), is_final=is_final)
+        told = _after(callback, attempt, self._register.now(), refusal)
         extra = {"action": "callback", "export_id": record.export_id, "caller": record.order.caller}
         level = logging.WARNING if told.state == "failed" else logging.INFO
         said = attempt.detail if cause is None else f"{attempt.detail} ({cause})"
@@ -107,12 +107,13 @@ class Teller:
         await self._register.told(record.export_id, told)
 
 
-def _after(callback: Callback, attempt: Attempt, now: float, *, is_final: bool) -> Callback:
-    """What has come of telling the caller after one more attempt."""
+def _after(callback: Callback, attempt: Attempt, now: float, refusal: CallbackFailed | None = None) -> Callback:
+    """What has come of telling the caller after one more attempt, to which the receiver may have answered with that."""
     attempts = (*callback.attempts, attempt)
     if attempt.detail is None:
         return replace(callback, state="delivered", attempts=attempts, next_at=None)
-    delay = None if is_final else delay_seconds(len(attempts), random.random())  # noqa: S311 - no secret
-    if delay is None:
+    retry_after = 0 if refusal is None else refusal.retry_after_seconds
+    delay = delay_seconds(len(attempts), random.random(), retry_after)  # noqa: S311 - no secret
+    if delay is None or (refusal is not None and refusal.final):
         return replace(callback, state="failed", attempts=attempts, next_at=None)
     return replace(callback, attempts=attempts, next_at=now + delay)

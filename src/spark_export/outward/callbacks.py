@@ -32,6 +32,8 @@ MOST_ATTEMPTS = 12
 MOST_DELAY_SECONDS = 6 * 3600.0
 DELAY_GROWTH = 4
 """1 s, 4 s, 16 s … 4.6 h, then 6 h: with twelve attempts 18 to 24 hours, so that a receiver may be down for a night."""
+MOST_DIGITS = 9
+"""Of a Retry-After that is read (RFC 9110 10.2.3); a date is not."""
 MOST_SPREAD = 0.25
 """Share of a delay that chance may take from it: what failed together does not come back together."""
 
@@ -42,12 +44,14 @@ class CallbackFailed(OutwardFailed):
     Attributes:
         status: of the answer.
         final: whether it asked for no further attempts.
+        retry_after_seconds: sooner it wants none; 0 where it said nothing of it.
     """
 
-    def __init__(self, detail: str, *, status: int, final: bool = False) -> None:
+    def __init__(self, detail: str, *, status: int, final: bool = False, retry_after_seconds: int = 0) -> None:
         super().__init__(detail)
         self.status = status
         self.final = final
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Signer:
@@ -139,7 +143,7 @@ async def send(outward: Outward, signer: Signer, url: str, message_id: str, now_
             answer = await _post(outward, url, headers, body)
     except TimeoutError as error:
         raise OutwardFailed(f"no answer within {ATTEMPT_SECONDS:g} s") from error
-    _check_status(answer.status)
+    _check_taken(answer)
     return answer.status
 
 
@@ -169,23 +173,25 @@ def redirected(url: str, answer: Answer) -> str:
     return target
 
 
-def _check_status(status: int) -> None:
+def _check_taken(answer: Answer) -> None:
+    status = answer.status
     if status == HTTPStatus.GONE:
         raise CallbackFailed("answered 410: wants no more of it", status=status, final=True)
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        raise CallbackFailed(f"answered {status}", status=status)
+        said = answer.headers.get("retry-after", "")
+        seconds = int(said) if said.isascii() and said.isdecimal() and len(said) <= MOST_DIGITS else 0
+        raise CallbackFailed(f"answered {status}", status=status, retry_after_seconds=seconds)
 
 
-def delay_seconds(attempts: int, spread: float) -> float | None:
+def delay_seconds(attempts: int, spread: float, retry_after_seconds: int = 0) -> float | None:
     """How long to wait before the next attempt; None where there is none.
-
-    A receiver's `Retry-After` is not looked at.
 
     Args:
         attempts: that have failed, at least 1.
         spread: chance, from 0 to below 1.
+        retry_after_seconds: what the receiver asked for, which may make it later, but no later than the longest delay.
     """
     if attempts >= MOST_ATTEMPTS:
         return None
-    delay = min(float(DELAY_GROWTH ** (attempts - 1)), MOST_DELAY_SECONDS)
-    return delay * (1 - MOST_SPREAD * spread)
+    delay = min(float(DELAY_GROWTH ** (attempts - 1)), MOST_DELAY_SECONDS) * (1 - MOST_SPREAD * spread)
+    return max(delay, min(float(retry_after_seconds), MOST_DELAY_SECONDS))
