@@ -150,7 +150,7 @@ async def send(outward: Outward, signer: Signer, url: str, message_id: str, now_
 async def _post(outward: Outward, url: str, headers: dict[str, str], body: bytes) -> Answer:
     """The first answer that is no redirect."""
     for _ in range(MOST_REDIRECTS + 1):
-        answer = await outward.request("POST", url, headers, body, timeout_seconds=ATTEMPT_SECONDS)
+        answer = await outward.post(url, headers, body, timeout_seconds=ATTEMPT_SECONDS)
         if answer.status not in REDIRECTS:
             return answer
         url = redirected(url, answer)

@@ -1,4 +1,4 @@
-"""HTTP requests to addresses that callers name.
+"""POSTs to addresses that callers name.
 
 What a name stands for is looked up once and checked, and that very address is connected to: an answer of the name
 service that changes in between makes no difference.
@@ -12,20 +12,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from spark_export.outward.addresses import AddressPolicy, AddressRefused, OutwardFailed
+from spark_export.outward.addresses import AddressPolicy, OutwardFailed
 
 if TYPE_CHECKING:  # loaded by the first request: 20 ms, and 70 ms for https
     import httpcore
 
     from spark_export.outward.connections import GuardedBackend
-
-__all__ = ["AddressPolicy", "AddressRefused", "Answer", "Outward", "OutwardFailed", "open_outward"]
 
 BODY_SECONDS = 1.0
 """For the rest of an answer whose status is known: one that is closed unread is a broken connection to its server."""
@@ -66,34 +64,27 @@ class Outward:
     def __repr__(self) -> str:
         return f"<Outward: {len(self._ways)} requests>"
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        content: bytes | AsyncIterable[bytes],
-        *,
-        timeout_seconds: float,
-    ) -> Answer:
-        """The answer to a request, whatever its status.
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_seconds: float) -> Answer:
+        """The answer to a POST, whatever its status.
 
         Args:
-            method: such as POST.
             url: http or https, in ASCII; its fragment stays here.
-            headers: of the request, in ASCII. Host and Connection are added, and Content-Length to bytes; to content
-                that is iterated over, the caller gives it.
-            content: the body. What iterating over it raises is raised here unchanged; its caller closes it.
+            headers: of the request, in ASCII; Host, Connection and Content-Length are added.
+            body: of the request.
             timeout_seconds: from the look-up of the name to the head of the answer.
 
         Raises:
             AddressRefused: the policy refuses every address of the host.
             OutwardFailed: no answer came.
         """
-        request = _request(method, url, headers, content, timeout_seconds)
+        request = _request(url, headers, body, timeout_seconds)
         until = asyncio.get_running_loop().time() + timeout_seconds
         with self._open_way() as way, _translating(request.url.host.decode("ascii")):
-            async with _open_deadline(until, timeout_seconds):
-                response = await self._send(request, way)
+            try:
+                async with asyncio.timeout_at(until):
+                    response = await self._send(request, way)
+            except TimeoutError as error:
+                raise OutwardFailed(f"no answer within {timeout_seconds:g} s") from error
             await _finish(response, until)
         return Answer(response.status, _joined(response.headers))
 
@@ -159,19 +150,16 @@ def _target(url: str) -> httpcore.URL:
     return httpcore.URL(scheme=parts.scheme, host=host, port=port, target=target)
 
 
-def _request(
-    method: str, url: str, headers: Mapping[str, str], content: bytes | AsyncIterable[bytes], timeout_seconds: float
-) -> httpcore.Request:
+def _request(url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> httpcore.Request:
     import httpcore
 
     target = _target(url)
     # httpcore would write an IPv6 host without its brackets.
-    added = {"Host": urlsplit(url).netloc.rpartition("@")[2], "Connection": "close"}
-    if isinstance(content, bytes):
-        added["Content-Length"] = str(len(content))
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    added = {"Host": host, "Connection": "close", "Content-Length": str(len(body))}
     extensions = {"timeout": {"connect": timeout_seconds}}
     return httpcore.Request(
-        method, target, headers=[*added.items(), *headers.items()], content=content, extensions=extensions
+        "POST", target, headers=[*added.items(), *headers.items()], content=body, extensions=extensions
     )
 
 
@@ -192,23 +180,6 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         joined[key] = f"{joined[key]}, {text}" if key in joined else text
     return joined
-
-
-@asynccontextmanager
-async def _open_deadline(until: float, timeout_seconds: float) -> AsyncIterator[None]:
-    """End the block at a time of the loop's.
-
-    Raises:
-        OutwardFailed: it took longer.
-    """
-    deadline = asyncio.timeout_at(until)
-    try:
-        async with deadline:
-            yield
-    except TimeoutError as error:
-        if not deadline.expired():
-            raise
-        raise OutwardFailed(f"no answer within {timeout_seconds:g} s") from error
 
 
 @contextmanager
