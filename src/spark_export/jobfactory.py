@@ -15,7 +15,8 @@ from spark_export.background import running
 from spark_export.errors import Forbidden, SettingsError
 from spark_export.export import Plan
 from spark_export.jobs.database import Database
-from spark_export.jobs.folder import DATABASE, JobFiles, open_folder
+from spark_export.jobs.files import JobFiles
+from spark_export.jobs.folder import DATABASE, open_folder
 from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.keeper import Keeper
 from spark_export.jobs.maker import Maker
@@ -24,6 +25,7 @@ from spark_export.jobs.register import Register
 from spark_export.jobs.room import Room
 from spark_export.jobs.runner import Runner
 from spark_export.jobs.sinks import Sinks
+from spark_export.jobs.store import JobStore
 from spark_export.jobs.table import SCHEMA, VERSION
 from spark_export.jobs.teller import Teller
 from spark_export.service import Service
@@ -45,9 +47,10 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
         database = _open_database(folder)
         stack.callback(database.close)
         register = Register(database, service.clocks.wall)
-        room = Room(settings.spool_max_bytes, lambda caller: keeper.give_way(caller))  # noqa: PLW0108 - made of this
+        room = Room(settings.spool_max_bytes, lambda caller: store.give_way(caller))  # noqa: PLW0108 - made of this
         files = JobFiles(folder, room)
-        keeper = Keeper(register, files, settings.job_ttl_seconds, settings.receipts_seconds, settings.receipts_kept)
+        store = JobStore(register, files, settings.job_ttl_seconds)
+        keeper = Keeper(store, settings.receipts_seconds, settings.receipts_kept)
         maker = Maker(
             read_order=register.order,
             open_body=lambda order: _open_body(service, files, order),
@@ -58,14 +61,11 @@ async def open_jobs(service: Service) -> AsyncIterator[Jobs]:
             observer=service.observer,
             now=service.clocks.wall,
         )
-        runner = Runner(register, files, maker, service.gate, settings.job_ttl_seconds)
-        await register.load()
-        await files.sweep(await register.alive(), register.kept)
+        runner = Runner(store, maker, service.gate)
+        await store.load()
         await runner.take_up()
         teller = Teller(register, service.signer, service.policy, service.metrics.called_back)
-        jobs = Jobs(
-            register, files, runner, keeper, service.receipts, service.gate, settings.max_jobs, settings.job_ttl_seconds
-        )
+        jobs = Jobs(store, runner, service.receipts, service.gate, settings.max_jobs)
         service.metrics.show_jobs(lambda: jobs.waiting, lambda: jobs.running, lambda: room.used_bytes)
         async with runner.running(), running(keeper.run(), teller.run()):
             yield jobs

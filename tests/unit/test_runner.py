@@ -15,11 +15,13 @@ import pytest
 from spark_export.admission.gate import Gate
 from spark_export.errors import SpoolFull
 from spark_export.jobs.database import Database
-from spark_export.jobs.folder import BODIES, FILES, JobFiles
+from spark_export.jobs.files import JobFiles
+from spark_export.jobs.folder import BODIES, FILES
 from spark_export.jobs.record import JobState, Order, Record
 from spark_export.jobs.register import Live, Register
 from spark_export.jobs.room import Room
 from spark_export.jobs.runner import Runner
+from spark_export.jobs.store import JobStore
 from spark_export.jobs.table import SCHEMA, VERSION
 from spark_export.model import ExportRequest, Format
 from spark_export.outcome import Outcome, State
@@ -98,7 +100,7 @@ def play(tmp_path: Path, act: Callable[[Desk], Awaitable[None]]) -> None:
         with closing(Database(tmp_path / "jobs", SCHEMA, VERSION)) as database:
             register, stub, gate = Register(database, lambda: 1.0), Stub(), Gate(2, 2, 1.0, lambda: 0.0)
             files = JobFiles(tmp_path, Room(None, _nothing))
-            runner = Runner(register, files, stub, gate, 60.0)  # type: ignore[arg-type]
+            runner = Runner(JobStore(register, files, 60.0), stub, gate)  # type: ignore[arg-type]
             async with asyncio.timeout(20):
                 await act(Desk(runner, register, stub, gate, files))
             assert (gate.running, gate.waiting) == (0, 0)
@@ -253,7 +255,7 @@ def test_cancelled_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             placed.wait(10)
             part.rename(path)
 
-        monkeypatch.setattr("spark_export.jobs.folder.put_in_place", put_in_place)
+        monkeypatch.setattr("spark_export.jobs.files.put_in_place", put_in_place)
         await desk.files.room.take("a", 100)
         async with desk.runner.running():
             live = desk.enqueue()

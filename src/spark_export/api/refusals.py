@@ -62,7 +62,7 @@ class Doorkeeper:
             return  # it was admitted once, and is not made again
         if preferences.is_async:
             self._service.exporter.check_rate(caller)
-            self._jobs.check(caller.name)
+            self._jobs.places.check(caller.name)
         else:
             self._service.exporter.check(caller)
 

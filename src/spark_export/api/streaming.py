@@ -22,8 +22,8 @@ from spark_export.api.problems import BrokenExport, problem_response, quota_head
 from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtocol
 from spark_export.errors import ClientTooSlow, ExportError
 from spark_export.export import Export, Plan
-from spark_export.jobs.folder import Writing
 from spark_export.jobs.kept import KeptStream
+from spark_export.jobs.writing import Writing
 from spark_export.logs import log_cause
 from spark_export.pipeline import Exporter
 from spark_export.writers.base import Chunk

@@ -109,7 +109,7 @@ class Submission:
         self.service.check_job(order.request)
         if order.request.dataset is not None:
             plan.table()  # its parameters
-        with self.jobs.place(self.caller.name):
+        with self.jobs.places.one(self.caller.name):
             quota = self.service.exporter.take_token(self.caller)
             receipt = await self.jobs.accept(order, body, key)
         return self._job(receipt.export_id, quota_headers(quota))

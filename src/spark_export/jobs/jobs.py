@@ -3,77 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from heapq import nlargest
 from itertools import chain
 from pathlib import Path
 
-from spark_export.admission.gate import Gate, draining_error
+from spark_export.admission.gate import Gate
 from spark_export.errors import (
     ContentExpired,
     ContentNotReady,
     KeyReused,
     NoContent,
-    QueueFull,
     UnknownExport,
 )
 from spark_export.jobs.downloads import Downloads
-from spark_export.jobs.folder import JobFiles
-from spark_export.jobs.keeper import Keeper
 from spark_export.jobs.kept import KeptStream
 from spark_export.jobs.keys import FIELD, Keys
+from spark_export.jobs.places import Places
 from spark_export.jobs.receipt import Receipt, receipt_of_stream
 from spark_export.jobs.record import Callback, JobState, Key, Order, Record
-from spark_export.jobs.register import Live, Register
+from spark_export.jobs.register import Live
 from spark_export.jobs.runner import Runner
+from spark_export.jobs.store import JobStore
 from spark_export.outcome import Outcome
 from spark_export.receipts import Receipts
 from spark_export.shielded import run_to_end
-
-RETRY_SECONDS = 10
-"""After which the queue of jobs may have room again."""
 
 
 class Jobs:
     """The jobs of one service.
 
     Args:
-        register, files, runner, keeper: of jobs.
+        store: what is kept of them.
+        runner: makes them.
         receipts: of exports that are none.
         gate: says when the service drains.
         most_waiting: jobs that may wait, of one caller half.
-        ttl_seconds: how long a file is kept.
 
     Attributes:
         keys: of requests that are on their way.
+        places: of jobs that wait.
         files: the bodies and files.
         downloads: of those.
     """
 
-    def __init__(
-        self,
-        register: Register,
-        files: JobFiles,
-        runner: Runner,
-        keeper: Keeper,
-        receipts: Receipts,
-        gate: Gate,
-        most_waiting: int,
-        ttl_seconds: float,
-    ) -> None:
+    def __init__(self, store: JobStore, runner: Runner, receipts: Receipts, gate: Gate, most_waiting: int) -> None:
         self.keys = Keys()
-        self.files = files
+        self.places = Places(store.register.turns, gate, most_waiting)
+        self.files = store.files
         self.downloads = Downloads()
-        self._register = register
+        self._store = store
+        self._register = store.register
+        self._runner = runner
         self._receipts = receipts
         self._gate = gate
-        self._accepting: Counter[str] = Counter()
-        self._most_waiting = most_waiting
-        self._ttl_seconds = ttl_seconds
-        self._runner = runner
-        self._keeper = keeper
 
     @property
     def draining(self) -> bool:
@@ -89,39 +72,6 @@ class Jobs:
     def running(self) -> int:
         """How many run."""
         return len(self._register.live) - self.waiting
-
-    @contextmanager
-    def place(self, caller: str) -> Iterator[None]:
-        """A place among those that wait, for a job that is being accepted.
-
-        Raises:
-            QueueFull, Draining: as of `check`.
-        """
-        self.check(caller)
-        self._accepting[caller] += 1
-        try:
-            yield
-        finally:
-            self._accepting[caller] -= 1
-            if not self._accepting[caller]:
-                del self._accepting[caller]
-
-    def check(self, caller: str) -> None:
-        """Refuse what could not be accepted now.
-
-        Raises:
-            QueueFull: as many wait as may, or of the caller's half of that.
-            Draining: the service is shutting down.
-        """
-        if self.draining:
-            raise draining_error()
-        waiting = self.waiting + self._accepting.total()
-        own = self._register.turns.held_by(caller) + self._accepting[caller]
-        if waiting >= self._most_waiting or own >= self._most_waiting // 2:
-            detail = (
-                f"{waiting} jobs wait already, {own} of them this caller's, who may have half of {self._most_waiting}"
-            )
-            raise QueueFull(detail, retry_after_seconds=RETRY_SECONDS, field="MAX_JOBS")
 
     async def accept(self, order: Order, body: memoryview | Path | None, key: Key | None) -> Receipt:
         """Keep the job, so that it is made whatever becomes of this process; its receipt.
@@ -172,7 +122,7 @@ class Jobs:
         if record is None or record.key is None:
             return None
         if record.has_file and (self._is_over(record) or not await asyncio.to_thread(self._has_file, record)):
-            await self._keeper.expire([record.export_id])  # a key lives as long as its file
+            await self._store.expire([record.export_id])  # a key lives as long as its file
             return None
         if record.key.fingerprint != key.fingerprint:
             raise KeyReused("this key came with another request; take a new one for each", field=FIELD)
@@ -278,7 +228,7 @@ class Jobs:
 
     def keeping(self, order: Order, key: Key) -> KeptStream:
         """Keeps the file of an export that is streamed, for whoever comes with the key again."""
-        return KeptStream(order, key, self._register, self.files, self._receipts, self._ttl_seconds)
+        return KeptStream(order, key, self._store, self._receipts)
 
     def _is_over(self, record: Record) -> bool:
         return record.expires_at is not None and record.expires_at <= self._register.now()

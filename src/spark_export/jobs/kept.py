@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
-from spark_export.errors import ExportError, SinkError
-from spark_export.jobs.folder import JobFiles, Writing
-from spark_export.jobs.record import JobState, Key, Order, Record, ended
-from spark_export.jobs.register import Register
+from spark_export.errors import ExportError
+from spark_export.jobs.record import JobState, Key, Order, Record
+from spark_export.jobs.store import JobStore
+from spark_export.jobs.writing import Writing
 from spark_export.receipts import Receipts
 from spark_export.shielded import run_to_end
 
@@ -19,19 +19,15 @@ class KeptStream:
     Args:
         order: that it is made by.
         key: for whoever comes with it again.
-        register, files, receipts: where it is kept, and what came of it.
-        ttl_seconds: how long.
+        store: where it is kept.
+        receipts: what came of it.
     """
 
-    def __init__(
-        self, order: Order, key: Key, register: Register, files: JobFiles, receipts: Receipts, ttl_seconds: float
-    ) -> None:
+    def __init__(self, order: Order, key: Key, store: JobStore, receipts: Receipts) -> None:
         self._order = replace(order.shown(), is_stream=True)
         self._key = key
-        self._register = register
-        self._files = files
+        self._store = store
         self._receipts = receipts
-        self._ttl_seconds = ttl_seconds
 
     def open(self) -> AbstractAsyncContextManager[Writing]:
         """Takes the chunks of the file.
@@ -39,12 +35,11 @@ class KeptStream:
         Raises:
             SinkError: it cannot be stored.
         """
-        return self._files.open_file(self._order.export_id, self._order.caller)
+        return self._store.files.open_file(self._order.export_id, self._order.caller)
 
     async def drop(self) -> None:
         """Remove what there is of the file of an export that has not ended well."""
-        with suppress(SinkError):  # the next start removes what nobody knows
-            await self._files.remove_file(self._order.export_id, self._order.caller)
+        await self._store.remove_file(self._order.export_id, self._order.caller)
 
     async def keep(self, media_type: str) -> None:
         """Keep the file, now that the export has ended well.
@@ -65,12 +60,12 @@ class KeptStream:
             media_type=media_type,
             key=self._key,
         )
-        await run_to_end(self._end(ended(record, outcome, self._register.now(), self._ttl_seconds)))
+        await run_to_end(self._end(self._store.ended(record, outcome)))
 
     async def _end(self, record: Record) -> None:
         """Either the record is kept with the file, or neither."""
         try:
-            await self._register.end(record)
+            await self._store.keep_end(record)
         except ExportError:
             await self.drop()
             raise

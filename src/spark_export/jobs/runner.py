@@ -11,11 +11,11 @@ from typing import Any
 
 from spark_export.admission.gate import Gate
 from spark_export.background import running
-from spark_export.errors import Draining, ExportError, Interrupted, SinkError, SourceUnavailable, SpoolFull
-from spark_export.jobs.folder import JobFiles
+from spark_export.errors import Draining, ExportError, Interrupted, SourceUnavailable, SpoolFull
 from spark_export.jobs.maker import Maker
-from spark_export.jobs.record import JobState, Record, ended
-from spark_export.jobs.register import Live, Register
+from spark_export.jobs.record import JobState, Record
+from spark_export.jobs.register import Live
+from spark_export.jobs.store import JobStore
 from spark_export.logs import log_cause
 from spark_export.outcome import Outcome
 from spark_export.shielded import held, run_to_end
@@ -34,19 +34,16 @@ class Runner:
     """Runs the queued jobs of the register.
 
     Args:
-        register: of jobs.
-        files: their bodies.
+        store: of jobs.
         maker: makes their files.
         gate: of the slots.
-        ttl_seconds: how long a file is kept.
     """
 
-    def __init__(self, register: Register, files: JobFiles, maker: Maker, gate: Gate, ttl_seconds: float) -> None:
-        self._register = register
-        self._files = files
+    def __init__(self, store: JobStore, maker: Maker, gate: Gate) -> None:
+        self._store = store
+        self._register = store.register
         self._maker = maker
         self._gate = gate
-        self._ttl_seconds = ttl_seconds
         self._queued = asyncio.Semaphore(0)
         self._ending: set[asyncio.Task[Any]] = set()
         self._saving: set[asyncio.Task[Any]] = set()
@@ -107,7 +104,7 @@ class Runner:
     def _hindrance(self, record: Record) -> ExportError | None:
         if record.runs >= MOST_RUNS:
             return Interrupted(f"the process ended {record.runs} times while it made this")
-        if record.order.has_body and not self._files.body(record.export_id).is_file():
+        if record.order.has_body and not self._store.files.body(record.export_id).is_file():
             return SourceUnavailable("the rows of the job cannot be had again", field="SPOOL_DIR")
         return None
 
@@ -167,29 +164,18 @@ class Runner:
 
     async def _finish(self, record: Record, outcome: Outcome) -> None:
         """Keep the end; where there is no room for that, as soon as there is."""
-        record = ended(record, outcome, self._register.now(), self._ttl_seconds)
+        record = self._store.ended(record, outcome)
         try:
-            await self._end(record)
+            await self._store.keep_end(record)
         except ExportError as error:
             log_cause(error, export_id=record.export_id)
             if record.state is not JobState.COMPLETED:  # one that is may have to be made again
-                await self._clear(record)
+                await self._store.clear(record)
             held(self._end_later(record), self._saving)
 
     async def _end_later(self, record: Record) -> None:
         while True:
             await asyncio.sleep(SAVE_AGAIN_SECONDS)
             with suppress(ExportError):
-                await self._end(record)
+                await self._store.keep_end(record)
                 return
-
-    async def _end(self, record: Record) -> None:
-        await self._register.end(record)
-        await self._clear(record)
-
-    async def _clear(self, record: Record) -> None:
-        """Remove what a job that has ended leaves, but for its file."""
-        with suppress(SinkError):  # the next start removes what nobody knows
-            await self._files.remove_body(record.export_id, record.order.caller)
-            if not record.has_file:  # it may have been whole before the export broke off
-                await self._files.remove_file(record.export_id, record.order.caller)

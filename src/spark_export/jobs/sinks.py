@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from spark_export.delivery.bucket import open_upload
 from spark_export.export import Export
 from spark_export.filename import content_disposition, filename_of
-from spark_export.jobs.folder import JobFiles
+from spark_export.jobs.files import JobFiles
 from spark_export.jobs.maker import Sink
 from spark_export.jobs.record import Order
 
