@@ -20,6 +20,8 @@ import httpx
 import pytest
 import zstandard
 
+from tests.early import begin_early
+
 from .conftest import Server, Start
 
 CLOSED: int | None = None
@@ -143,6 +145,12 @@ def answers_in(raw: bytes) -> list[tuple[http.client.HTTPResponse, bytes]]:
         answer.begin()
         found.append((answer, answer.read()))
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _begins_early(request: pytest.FixtureRequest) -> None:
+    """The slow clients take their time while the other tests run."""
+    begin_early(request, "slow")
 
 
 @pytest.fixture(autouse=True)
