@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,20 @@ COLUMNS = ("id", "symbol", "price", "note")
 
 @dataclass(frozen=True)
 class Kit:
-    """A source of a given number of rows, and the same rows from somewhere else."""
+    """A source of a given number of rows, and the same rows from somewhere else.
+
+    Attributes:
+        make: a table of so many rows that nobody has opened.
+    """
 
     make: Callable[[int], Table]
+    _tables: dict[int, Table] = field(default_factory=dict)
+
+    def table(self, rows: int) -> Table:
+        """A table of so many rows that may have been opened, and read to its end, before."""
+        if rows not in self._tables:
+            self._tables[rows] = self.make(rows)
+        return self._tables[rows]
 
     @staticmethod
     def expected(rows: int) -> Any:
@@ -249,7 +260,7 @@ def upload_table(kind: str, rows: int, folder: Path, threads: Threads, engine: E
     return UploadTable(body, form, threads, engine)
 
 
-@pytest.fixture(params=["inline", "trades", "sql", *UPLOADS, "postgres", *FOLDERS, "s3"])
+@pytest.fixture(scope="module", params=["inline", "trades", "sql", *UPLOADS, "postgres", *FOLDERS, "s3"])
 def kit(request: pytest.FixtureRequest, threads: Threads, stores: Threads, engine: Engine, folder: Path) -> Kit:
     """One source after the other."""
     kind, _, file_format = request.param.partition(" ")
@@ -325,7 +336,7 @@ def test_total_rows(kit: Kit) -> None:
     async def totals() -> list[int | None]:
         found = []
         for limit in (None, 0, 10, 5000):
-            async with kit.make(100).open(Selection(limit=limit)) as source:
+            async with kit.table(100).open(Selection(limit=limit)) as source:
                 found.append(source.total_rows)
         return found
 
@@ -335,7 +346,7 @@ def test_total_rows(kit: Kit) -> None:
 def test_hidden_columns(kit: Kit) -> None:
     """What a caller may not see is not there: not among all columns, nor to be named, filtered or sorted by."""
     visible = frozenset({"id", "note", "nothing"})
-    found = read(kit.make(10), Selection(visible=visible))
+    found = read(kit.table(10), Selection(visible=visible))
     assert set(found.column_names) == {"id", "note"}
     for selection in (
         Selection(columns=("id", "price"), visible=visible),
@@ -343,10 +354,10 @@ def test_hidden_columns(kit: Kit) -> None:
         Selection(order_by=(("price", False),), visible=visible),
     ):
         with pytest.raises(InvalidField) as caught:
-            read(kit.make(10), selection)
+            read(kit.table(10), selection)
         assert caught.value.detail == "no column 'price'; there are 'id', 'note'"
     with pytest.raises(Forbidden):
-        read(kit.make(10), Selection(visible=frozenset({"nothing"})))
+        read(kit.table(10), Selection(visible=frozenset({"nothing"})))
 
 
 SELECTIONS = {
@@ -378,7 +389,7 @@ def test_selections(kit: Kit, name: str) -> None:
     with duckdb.connect() as connection:
         connection.register("rows", rows)
         expected = connection.sql(sql).to_arrow_table()
-    made = read(kit.make(12_000), selection)
+    made = read(kit.table(12_000), selection)
     assert made.column_names == expected.column_names
     assert made.to_pylist() == expected.to_pylist()
 
@@ -405,7 +416,7 @@ def test_conditions(kit: Kit, op: Any) -> None:
     where = (Condition(column=column, op=op, value=value),)
     rows = Kit.expected(2000)
     expected = rows.filter(mask(rows))
-    made = read(kit.make(2000), Selection(columns=COLUMNS, where=where, order_by=(("id", False),)))
+    made = read(kit.table(2000), Selection(columns=COLUMNS, where=where, order_by=(("id", False),)))
     assert made.to_pylist() == expected.to_pylist()
     assert 0 < len(expected) < 2000
 
@@ -414,7 +425,7 @@ def test_conditions_join(kit: Kit) -> None:
     """Conditions are joined by AND, also on columns that are left out."""
     where = (Condition(column="symbol", op="eq", value="AAPL"), Condition(column="id", op="le", value=500))
     expected = [row["id"] for row in Kit.expected(500).to_pylist() if row["symbol"] == "AAPL"]
-    made = read(kit.make(2000), Selection(columns=("id",), where=where, order_by=(("id", False),)))
+    made = read(kit.table(2000), Selection(columns=("id",), where=where, order_by=(("id", False),)))
     assert made["id"].to_pylist() == expected
 
 
@@ -431,7 +442,7 @@ UNKNOWN = {
 def test_unknown_column(kit: Kit, path: str) -> None:
     """A column that is not there is refused with its path in the request."""
     with pytest.raises(InvalidField, match="no column 'zz'") as caught:
-        read(kit.make(10), UNKNOWN[path])
+        read(kit.table(10), UNKNOWN[path])
     assert caught.value.field == path
 
 
@@ -448,7 +459,7 @@ def test_unknown_column(kit: Kit, path: str) -> None:
 def test_value_of_another_type(kit: Kit, column: str, op: Any, value: Any, path: str) -> None:
     """A value that the column's type does not have is refused with its path."""
     with pytest.raises(InvalidField) as caught:
-        read(kit.make(10), Selection(where=(Condition(column=column, op=op, value=value),)))
+        read(kit.table(10), Selection(where=(Condition(column=column, op=op, value=value),)))
     assert caught.value.field == path
 
 
@@ -468,7 +479,7 @@ def test_sql_in_values(kit: Kit, text: str) -> None:
     """SQL in a value is a text that no row has."""
     for op, value in (("eq", text), ("in", [text, text]), ("like", text)):
         where = (Condition(column="symbol", op=op, value=value),)  # type: ignore[arg-type]
-        assert len(read(kit.make(50), Selection(where=where))) == 0
+        assert len(read(kit.table(50), Selection(where=where))) == 0
 
 
 @pytest.mark.parametrize("text", [*INJECTIONS, "ID", "id ", "rowid", "*", "1", "count(*)"])
@@ -480,7 +491,7 @@ def test_sql_in_names(kit: Kit, text: str) -> None:
         Selection(where=(Condition(column=text, op="is_null"),)),
     ):
         with pytest.raises(InvalidField, match="no column"):
-            read(kit.make(5), selection)
+            read(kit.table(5), selection)
 
 
 def test_closed_early(kit: Kit, threads: Threads) -> None:
