@@ -289,27 +289,37 @@ def test_timeouts(start: Start, book: Postgres, tmp_path: Path, monkeypatch: pyt
 
 
 DEAD = {
-    "wrong password": "postgresql://tester:wr0ng%20pw@127.0.0.1:{port}/book?sslmode=prefer",
-    "wrong password, pairs": "host=127.0.0.1 port={port} user=tester password='wr0ng pw' dbname=book",
-    "no such database": f"postgresql://tester:{quote(PASSWORD)}@127.0.0.1:{{port}}/wr0ng_db",
-    "nobody listens": "postgresql://tester:wr0ng@127.0.0.1:{free}/book",
-    "nobody answers": "postgresql://tester:wr0ng@127.0.0.1:{mute}/book?connect_timeout=2",
-    "unknown option": "postgresql://tester:wr0ng@127.0.0.1:{port}/book?wr0ng=1",
+    "wrong_password": "postgresql://tester:wr0ng%20pw@127.0.0.1:{port}/book?sslmode=prefer",
+    "wrong_password_in_pairs": "host=127.0.0.1 port={port} user=tester password='wr0ng pw' dbname=book",
+    "no_such_database": f"postgresql://tester:{quote(PASSWORD)}@127.0.0.1:{{port}}/wr0ng_db",
+    "nobody_listens": "postgresql://tester:wr0ng@127.0.0.1:{free}/book",
+    "nobody_answers": "postgresql://tester:wr0ng@127.0.0.1:{mute}/book?connect_timeout=2",
+    "unknown_option": "postgresql://tester:wr0ng@127.0.0.1:{port}/book?wr0ng=1",
 }
 
 
+@pytest.fixture(scope="module")
+def cut_off(start: Start, book: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service with a dataset for each way to be out of reach."""
+    path = tmp_path_factory.mktemp("dead") / "datasets.toml"
+    tables = [f"{name} = {{engine = 'postgres', dsn_env = '{name.upper()}', sql = 'SELECT 1'}}" for name in DEAD]
+    path.write_text("\n".join(["[datasets]", *tables]), encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as mute, pytest.MonkeyPatch.context() as patch:
+        for name, dsn in DEAD.items():
+            ports = {"port": book.port, "free": free_port(), "mute": mute.getsockname()[1]}
+            patch.setenv(name.upper(), dsn.format(**ports))
+        yield start(DATASETS=str(path), LOG_LEVEL="debug")
+
+
 @pytest.mark.parametrize("name", DEAD)
-def test_out_of_reach(start: Start, book: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_out_of_reach(cut_off: Server, book: Postgres, name: str) -> None:
     """A server that is not there or lets nobody in is a 503, and nothing of the connection string comes out."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        dsn = DEAD[name].format(port=book.port, free=free_port(), mute=mute.getsockname()[1])
-        monkeypatch.setenv("BOOK_DSN", dsn)
-        service = start(DATASETS=write_datasets(tmp_path, DATASETS), LOG_LEVEL="debug")
-        answer = service.export({"dataset": "fills"})
-        assert problem(answer)[:2] == (503, "source-unavailable")
-        shown = answer.text + service.get("/datasets/fills").text + service.log.read_text(encoding="utf-8")
-        assert "source-unavailable: IO: [libpq] Failed to connect: " in shown
-        assert not re.findall(rf"\b(wr0ng\w*|{PASSWORD}|tester|book|{book.port})\b", shown)
+    before = len(cut_off.log.read_text(encoding="utf-8"))
+    answer = cut_off.export({"dataset": name})
+    assert problem(answer)[:2] == (503, "source-unavailable")
+    described, log = cut_off.get(f"/datasets/{name}").text, cut_off.log.read_text(encoding="utf-8")
+    assert "source-unavailable: IO: [libpq] Failed to connect: " in log[before:]
+    assert not re.findall(rf"\b(wr0ng\w*|{PASSWORD}|tester|book|{book.port})\b", answer.text + described + log)
 
 
 @pytest.mark.parametrize(
