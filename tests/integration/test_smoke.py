@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
 import io
@@ -26,7 +27,8 @@ import pytest
 import seed_export
 import smoke
 from scenarios import Scenario
-from series import SERIES
+from series import SERIES, Scrape, scrape
+from smoke import Export
 
 from tests.broken import Altered, Answer, Changed, Fault, Misread, broken_service
 
@@ -149,31 +151,77 @@ def test_failed_exports_fail(service: Server, assert_six: Assert) -> None:
     assert ran.measured(6) == "500: no luck"
 
 
+def altered(metrics: str, pattern: str, text: str) -> bytes:
+    """What /metrics says with lines that say something else."""
+    changed, count = re.subn(pattern, text, metrics, flags=re.MULTILINE)
+    assert count
+    return changed.encode()
+
+
 def altered_metrics(pattern: str, text: str) -> Fault:
     """From the second scrape on, lines of /metrics say something else."""
     scrapes = itertools.count()
 
     def change(answer: Answer) -> None:
         if answer.path == "/metrics" and next(scrapes):
-            changed, count = re.subn(pattern, text, answer.body.decode(), flags=re.MULTILINE)
-            assert count
-            answer.body = changed.encode()
+            answer.body = altered(answer.body.decode(), pattern, text)
 
     return Changed(by=change)
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What the metrics said before and after some exports.
+
+    Attributes:
+        url: of the service.
+        before: as scraped.
+        exports: in between.
+        after: as a text.
+    """
+
+    url: str
+    before: Scrape
+    exports: list[Export]
+    after: str
+
+    def judged(self, pattern: str, text: str) -> assert_export.Assertion:
+        """What is made of the nine metrics where lines of what they said after the exports are altered."""
+        body = altered(self.after, pattern, text)
+        with broken_service(self.url, Changed(by=lambda answer: setattr(answer, "body", body))) as url:
+            after = asyncio.run(scrape(url + "/metrics"))
+        return assert_export.assert_metrics(self.before, after, self.exports, refusals=0)
+
+
+@pytest.fixture(scope="module")
+def counted(service: Server) -> Counted:
+    """Two files of each format, and nothing else meanwhile."""
+
+    async def run() -> tuple[Scrape, list[Export]]:
+        async with smoke.open_session(service.url, None, time.monotonic) as session:
+            return await scrape(service.url + "/metrics"), (await session.batch())[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smoke, "BATCH", SHORT_BATCH)
+        before, exports = asyncio.run(run())
+    return Counted(service.url, before, exports, service.get("/metrics").text)
+
+
+def test_metrics_that_count_rightly_hold(counted: Counted) -> None:
+    """What the service says as it stands is judged well."""
+    found = counted.judged("^", "")
+    assert (found.passed, found.measured.partition(", ")[0]) == (True, "9 of 9; moved by 2 CSV")
+
+
 @pytest.mark.parametrize("name", SERIES)
-def test_a_missing_or_mistyped_metric_fails(service: Server, assert_six: Assert, name: str) -> None:
+def test_a_missing_or_mistyped_metric_fails(counted: Counted, name: str) -> None:
     """Each of the nine is missed where it has no sample, and told where it has another type."""
-    with broken_service(service.url, altered_metrics(rf"^{name}(_bucket|_sum|_count)?[{{ ].*\n", "")) as url:
-        ran = assert_six(url)
-    assert (ran.status, ran.failed) == (1, {4})
-    assert f"8 of 9; {name} is missing" in ran.measured(4)
-    with broken_service(service.url, altered_metrics(rf"^# TYPE {name} .*", f"# TYPE {name} untyped")) as url:
-        ran = assert_six(url)
-    assert ran.failed == {4}
+    missing = counted.judged(rf"^{name}(_bucket|_sum|_count)?[{{ ].*\n", "")
+    assert (missing.passed, f"8 of 9; {name} is missing" in missing.measured) == (False, True)
+    mistyped = counted.judged(rf"^# TYPE {name} .*", f"# TYPE {name} untyped")
+    assert not mistyped.passed
     # Without their type the samples of a histogram are three other families.
-    assert re.search(rf"8 of 9; {name} is (of type unknown, not {SERIES[name]}|missing)", ran.measured(4))
+    assert re.search(rf"8 of 9; {name} is (of type unknown, not {SERIES[name]}|missing)", mistyped.measured)
 
 
 @pytest.mark.parametrize(
@@ -199,10 +247,25 @@ def test_a_missing_or_mistyped_metric_fails(service: Server, assert_six: Assert,
     ],
     ids=lambda each: each if " " in each else "",
 )
-def test_a_metric_that_counts_wrongly_fails(
+def test_a_metric_that_counts_wrongly_fails(counted: Counted, pattern: str, text: str, told: str) -> None:
+    """Each counter must move by what was exported, each gauge show what can be."""
+    found = counted.judged(pattern, text)
+    assert (found.passed, told in found.measured) == (False, True), found.measured
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "told"),
+    [
+        ("^export_queue_depth .*\n", "", "8 of 9; export_queue_depth is missing"),
+        ("^(export_success_rate) .*", r"\1 NaN", "export_success_rate is nan after"),
+        (r'^(export_bytes_total{format="pdf"}) .*', r"\1 7", "export_bytes_total{format=pdf} moved by"),
+    ],
+    ids=["missing", "gauge", "counter"],
+)
+def test_wrong_metrics_fail_nothing_else(
     service: Server, assert_six: Assert, pattern: str, text: str, told: str
 ) -> None:
-    """Each counter must move by what was exported, each gauge show what can be."""
+    """What the metrics say decides one of the six, and the exit status."""
     with broken_service(service.url, altered_metrics(pattern, text)) as url:
         ran = assert_six(url)
     assert (ran.status, ran.failed) == (1, {4})
