@@ -6,8 +6,12 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -36,6 +40,7 @@ from tests.clients import (
     warm_up,
     write_datasets,
 )
+from tests.early import begin_early
 
 from .conftest import Server, Start
 
@@ -49,6 +54,12 @@ ONE_ROW = get_request("/export?dataset=trades&limit=1", Connection="close")
 def address_of(server: Server) -> Address:
     """Where its sockets are."""
     return "127.0.0.1", int(server.url.rpartition(":")[2])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _begins_early(request: pytest.FixtureRequest) -> None:
+    """The clients of three speeds take their time while the other tests run."""
+    begin_early(request, "paced")
 
 
 def test_clients_that_leave_leave_nothing_behind(start: Start, tmp_path: Path) -> None:
@@ -97,45 +108,6 @@ def test_slow_clients_hold_little_memory(start: Start) -> None:
     counts, held_kb = uvloop.run(run())
     assert all(0.8 * 1000 * SLOW_SECONDS < count <= 1000 * SLOW_SECONDS for count in counts)
     assert held_kb * 1024 < 50 * 2_000_000
-
-
-def test_a_client_too_slow_is_cut_off_and_no_other(start: Start, tmp_path: Path) -> None:
-    """Who is slower than the least speed for 30 s gets a reset; who is faster, or waits for its source, is served."""
-    server = start(DATASETS=str(write_datasets(tmp_path)), MIN_CLIENT_BYTES_PER_SECOND=str(MIN_CLIENT))
-    address = address_of(server)
-    endless = get_request("/export?dataset=endless")
-
-    async def too_slow() -> float:
-        began = time.monotonic()
-        async with open_client(address) as client:
-            await asyncio.get_running_loop().sock_sendall(client, endless)
-            reading = asyncio.create_task(read_at(client, 1000, seconds=60))
-            receipts = await poll(lambda: get_json(address, "/exports"), bool, seconds=60)
-            seconds = time.monotonic() - began
-            reading.cancel()
-            await asyncio.wait({reading})
-            with pytest.raises(ConnectionResetError):  # behind what its own system holds already
-                await read_at(client, AT_ONCE, seconds=5)
-        assert [(each["state"], each["reason"]) for each in receipts] == [("failed", "client_too_slow")]
-        assert server.health() == (2, 0)
-        return seconds
-
-    async def fast_enough() -> int:
-        async with open_client(address) as client:
-            await asyncio.get_running_loop().sock_sendall(client, endless)
-            return await read_at(client, 2 * MIN_CLIENT, seconds=35)
-
-    async def run() -> tuple[float, int, Answer]:
-        halting = fetch(address, get_request("/export?dataset=halting", Connection="close"))
-        return await asyncio.gather(too_slow(), fast_enough(), halting)
-
-    seconds, count, halting = uvloop.run(run())
-    assert 30 <= seconds < 35
-    assert count > 30 * 2 * MIN_CLIENT
-    assert (halting.status, halting.whole, halting.body.count(b"\n")) == (200, True, 600_001)
-    assert halting.seconds > 34
-    assert server.metric('export_fail_total{reason="client_too_slow"}') == 1
-    server.until(lambda: server.health() == (0, 0))
 
 
 def test_overload_is_refused_in_order(start: Start) -> None:
@@ -209,3 +181,78 @@ def test_no_export_begins_without_memory(start: Start) -> None:
     assert 1 <= int(refused.fields["retry-after"]) <= 600
     assert served.status == 200
     assert {probe.status for probe in probes} == {200}
+
+
+@dataclass(frozen=True)
+class Paced:
+    """What came of a client that is too slow, of one that is fast enough, and of one whose source halts.
+
+    Attributes:
+        server: that all three asked.
+        seconds: until the service gave up the first.
+        ended: the receipts at that time.
+        health: of the service then.
+        count: bytes that the second read.
+        halting: the answer to the third.
+    """
+
+    server: Server
+    seconds: float
+    ended: list[dict[str, Any]]
+    health: tuple[int, int]
+    count: int
+    halting: Answer
+
+
+async def pace(server: Server) -> Paced:
+    """All three at once.
+
+    Raises:
+        AssertionError: the first is not reset.
+    """
+    address, endless = address_of(server), get_request("/export?dataset=endless")
+
+    async def too_slow() -> tuple[float, list[dict[str, Any]], tuple[int, int]]:
+        began = time.monotonic()
+        async with open_client(address) as client:
+            await asyncio.get_running_loop().sock_sendall(client, endless)
+            reading = asyncio.create_task(read_at(client, 1000, seconds=60))
+            receipts = await poll(lambda: get_json(address, "/exports"), bool, seconds=60)
+            seconds = time.monotonic() - began
+            reading.cancel()
+            await asyncio.wait({reading})
+            with pytest.raises(ConnectionResetError):  # behind what its own system holds already
+                await read_at(client, AT_ONCE, seconds=5)
+        return seconds, receipts, server.health()
+
+    async def fast_enough() -> int:
+        async with open_client(address) as client:
+            await asyncio.get_running_loop().sock_sendall(client, endless)
+            return await read_at(client, 2 * MIN_CLIENT, seconds=35)
+
+    halting = fetch(address, get_request("/export?dataset=halting", Connection="close"))
+    (seconds, ended, health), count, answer = await asyncio.gather(too_slow(), fast_enough(), halting)
+    return Paced(server, seconds, ended, health, count, answer)
+
+
+@pytest.fixture(scope="module")
+def paced(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Paced]]:
+    """Three clients whose speeds are looked at for half a minute, in a thread of their own."""
+    datasets = str(write_datasets(tmp_path_factory.mktemp("paced")))
+    server = start(DATASETS=datasets, MIN_CLIENT_BYTES_PER_SECOND=str(MIN_CLIENT))
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(lambda: uvloop.run(pace(server)))
+
+
+def test_a_client_too_slow_is_cut_off_and_no_other(paced: Future[Paced]) -> None:
+    """Who is slower than the least speed for 30 s gets a reset; who is faster, or waits for its source, is served."""
+    came = paced.result()
+    assert 30 <= came.seconds < 35
+    assert [(each["state"], each["reason"]) for each in came.ended] == [("failed", "client_too_slow")]
+    assert came.health == (2, 0)
+    assert came.count > 30 * 2 * MIN_CLIENT
+    halting = came.halting
+    assert (halting.status, halting.whole, halting.body.count(b"\n")) == (200, True, 600_001)
+    assert halting.seconds > 34
+    assert came.server.metric('export_fail_total{reason="client_too_slow"}') == 1
+    came.server.until(lambda: came.server.health() == (0, 0))
