@@ -149,11 +149,12 @@ def test_file_too_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         saved(Image.frombytes("L", (64, 64), random.Random(1).randbytes(64 * 64)))[:-500],  # noqa: S311
         PNG_SIGNATURE,
+        PNG_SIGNATURE + bytes(20),
         png(8, 2, 0, b""),
         png(8, 2, 1, bytes(RED)).replace(b"IHDR", b"IHDX"),
         png(8, 0, 1, b"\0", before=chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(9_000_000)))),
     ],
-    ids=["truncated", "nothing else", "no width", "no header", "a text that expands"],
+    ids=["truncated", "nothing else", "zeros", "no width", "no header", "a text that expands"],
 )
 def test_broken_png(path: Path, data: bytes) -> None:
     """A PNG that cannot be decoded to its last row is refused."""
