@@ -162,21 +162,6 @@ def test_a_failed_export_has_a_receipt(data: Path, tmp_path: Path) -> None:
     assert (receipt["state"], receipt["reason"], receipt["sha256"]) == ("failed", "source_failed", None)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [], ["--dataset", "book", "-o", "a.gz"], ["--dataset", "book", "--format", "xml"],
-        ["--dataset", "book", "--param", "x"], ["--dataset", "book", "--where", "x"],
-        ["--request", "a", "--options", "b"], ["--dataset", "book", "--port", "5"],
-    ],
-)  # fmt: skip
-def test_wrong_usage(data: Path, arguments: list[str]) -> None:
-    """Flags that mean nothing, or not together, end with status 2."""
-    done = run("export", *arguments, data=data)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"usage: ") or done.stderr.startswith(b"spark-export export: ")
-
-
 def test_a_cap_may_cut(data: Path) -> None:
     """Where it is asked for, the rows up to the cap are the file, and the last line says that it was cut."""
     done = run("export", "--dataset", "book", "--max-rows", "5", "--on-limit", "truncate", data=data)

@@ -123,35 +123,6 @@ def test_nobody_there(data: Path, how: tuple[str, ...]) -> None:
     assert done.stderr.decode().startswith(f"spark-export: no answer of {url}: ")
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--url", "service", "--dataset", "book"],
-        ["--url", "http://service", "--dataset", "book", "--max-rows", "5"],
-        ["--url", "http://service", "--dataset", "book", "--idempotency-key", "k"],
-        ["--url", "http://service", "--job", "--dataset", "book", "--idempotency-key", ""],
-        ["--url", "http://service", "--job", "--dataset", "book", "-o", "a.gz"],
-        ["--url", "http://service", "--options", '{"dataset": "a", "callback_url": "http://a/"}'],
-        [
-            "--url",
-            "http://service",
-            "--job",
-            "--options",
-            '{"dataset": "a", "deliver": {"url": "s3://b/a"}}',
-            "-o",
-            "a",
-        ],
-        ["--job", "--dataset", "book"],
-        ["--key-file", "key", "--dataset", "book"],
-    ],
-)
-def test_wrong_usage(data: Path, flags: list[str]) -> None:
-    """Flags that mean nothing together end with status 2, and nobody is asked."""
-    done = run("export", *flags, data=data)
-    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
-    assert done.stderr.startswith(b"spark-export export: ")
-
-
 def test_the_key(locked: Server, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes out of a file, or of the environment; the file goes first, and no message shows it."""
     good, bad = tmp_path / "good", tmp_path / "bad"

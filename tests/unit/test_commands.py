@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from spark_export.cli import WRONG_USAGE, main
 from spark_export.client import ClientError, Refused
 from spark_export.commands.arguments import Arguments, WrongUsage, condition, make_parser, parameter
 from spark_export.commands.asking import Asked, format_of, read_asked
@@ -80,6 +81,35 @@ def test_unknown_format() -> None:
     """A name that ends in something else is asked about."""
     with pytest.raises(WrongUsage, match="--format"):
         format_of(ExportRequest(), Path("a.csv.gz"))
+
+
+URL = ("--url", "http://service")
+BOOK = ("--dataset", "book")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (), (*BOOK, "-o", "a.gz"), (*BOOK, "--format", "xml"), (*BOOK, "--param", "x"), (*BOOK, "--where", "x"),
+        ("--request", "a", "--options", "b"), (*BOOK, "--port", "5"), ("--job", *BOOK), ("--key-file", "key", *BOOK),
+        ("--url", "service", *BOOK), (*URL, *BOOK, "--max-rows", "5"), (*URL, *BOOK, "--idempotency-key", "k"),
+        (*URL, "--job", *BOOK, "--idempotency-key", ""), (*URL, "--job", *BOOK, "-o", "a.gz"),
+        (*URL, "--options", '{"dataset": "a", "callback_url": "http://a/"}'),
+        (*URL, "--job", "--options", '{"dataset": "a", "deliver": {"url": "s3://b/a"}}', "-o", "a"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    """Flags that mean nothing, or not together, end with status 2 and why, before anything is made or anybody asked."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["export", *arguments])
+    out, told = capfd.readouterr()
+    assert (ended.value.code, out, list(tmp_path.iterdir())) == (WRONG_USAGE, "", []), told
+    *usage, line = told.splitlines()
+    assert line.startswith(("spark-export export: ", "spark-export: error: "))
+    assert usage == [] or usage[0].startswith("usage: ")
 
 
 def test_flags_go_before_the_request(tmp_path: Path) -> None:
