@@ -6,7 +6,8 @@
     scripts/stress soak       exports of every kind for ten minutes, and nothing grows
     scripts/stress kills      a service that is killed again and again loses no job
 
-Exit status 0 when every promise was kept. The same clients test the service in tests/integration/test_survival.py.
+Exit status 0 when every promise was kept. The same clients test the service in tests/integration/test_survival.py and
+test_leavers.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clients that leave, that are slow, that are too many, or whose rows fill the memory, against the real process."""
+"""Clients that are slow, that are too many, or whose rows fill the memory, against the real process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,19 +24,14 @@ from tests.clients import (
     fetch,
     get_json,
     get_request,
-    iter_leavers,
-    leave_all,
     open_client,
     poll,
     post_request,
     press,
     probe_health,
     read_at,
-    read_footprint,
     receive,
     resident_kb,
-    until_given_back,
-    warm_up,
     write_datasets,
 )
 from tests.early import begin_early
@@ -61,30 +55,6 @@ def _begins_early(request: pytest.FixtureRequest) -> None:
     """Slow clients take their time while the other tests run."""
     begin_early(request, "held")
     begin_early(request, "paced")
-
-
-def test_clients_that_leave_leave_nothing_behind(start: Start, tmp_path: Path) -> None:
-    """After 2,000 that left at random moments: no slot, place, thread, descriptor, task, query or memory is held."""
-    datasets = str(write_datasets(tmp_path))
-    server = start(DATASETS=datasets, MAX_CONCURRENT="8", MAX_QUEUE="48", SOURCE_DATE_EPOCH="0", RECEIPTS_KEPT="1000")
-    address, pid = address_of(server), server.process.pid
-
-    async def run() -> tuple[Counter[tuple[str, int]], list[str]]:
-        asked = await warm_up(address, slots=8)
-        await asyncio.sleep(3)
-        before = await read_footprint(pid, address)
-        ended = await leave_all(address, iter_leavers(asked, 2000, seed=1), together=100)
-        after = await until_given_back(pid, address, before)
-        return Counter((leaver.moment, status) for leaver, status in ended), after.grown_beyond(before)
-
-    ended, left = uvloop.run(run())
-    assert left == []
-    assert len({moment for moment, _ in ended}) == 5
-    assert ended["in the middle", 200] > 100
-    assert ended["one byte before the end", 200] > 100
-    assert server.metric('export_requests_total{format="csv",outcome="cancelled"}') > 500
-    assert server.metric('export_requests_total{format="pdf",outcome="cancelled"}') > 100
-    assert server.metric('export_fail_total{reason="internal"}') == 0
 
 
 async def hold(server: Server) -> tuple[list[int], int]:
