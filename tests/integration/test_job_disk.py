@@ -53,12 +53,17 @@ def disk(cramped: Server, spool: Path) -> Path:
 @pytest.fixture
 def filled(disk: Path) -> Iterator[Path]:
     """The disk without room; the file that takes it may be removed."""
+    yield fill(disk)
+    (disk / "others").unlink(missing_ok=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all the room there is."""
     others = disk / "others"
     with suppress(OSError), others.open("wb", buffering=0) as file:
-        while file.write(bytes(4096)):
+        while file.write(os.urandom(4096)):
             pass
-    yield others
-    others.unlink(missing_ok=True)
+    return others
 
 
 STARTS_ON_A_FULL_DISK = """
@@ -99,6 +104,20 @@ def test_a_start_on_a_full_disk(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_what_has_ended_makes_room(cramped: Server, disk: Path) -> None:
+    """While others hold the whole disk a job ends, and a finished one can be removed: neither takes room of theirs."""
+    export_ids = [finished(cramped), finished(cramped)]
+    running = job(cramped, ENDLESS | {"format": "pdf"})
+    cramped.until(lambda: cramped.receipt(running)["state"] == "running")
+    others = fill(disk)
+    try:
+        assert cramped.until_ended(running)["reason"] == "spool_full"
+        assert [remove(cramped, each) for each in export_ids] == [204, 204]
+        assert finished(cramped)
+    finally:
+        others.unlink()
+
+
 def test_a_file_that_does_not_fit(cramped: Server) -> None:
     """The job fails, says that there is no room, and leaves it to the next one."""
     receipt = cramped.until_ended(job(cramped, LARGE))
@@ -128,10 +147,7 @@ def test_an_end_that_cannot_be_kept_is_kept_later(cramped: Server, disk: Path) -
     """A job that ends while the disk is full has its end as soon as there is room, and holds no slot meanwhile."""
     export_id = job(cramped, ENDLESS | {"format": "pdf"})
     cramped.until(lambda: cramped.receipt(export_id)["state"] != "queued")
-    others = disk / "others"
-    with suppress(OSError), others.open("wb", buffering=0) as file:
-        while file.write(os.urandom(4096)):
-            pass
+    others = fill(disk)
     cramped.until(lambda: cramped.health()[0] == 0, 30)
     ending = threading.Timer(1.0, others.unlink)
     ending.start()

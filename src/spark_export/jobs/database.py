@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,10 @@ T = TypeVar("T")
 BUSY_SECONDS = 5
 """For whoever looks into the database by hand."""
 WAL_BYTES_KEPT = 4 * 2**20
+CHECKPOINT_PAGES = 100
+RESERVED_BYTES = 512 * 1024
+"""Room that the database has of its own, and its log, which holds a bit more than CHECKPOINT_PAGES: what has ended is
+kept though others have filled the disk, and what gives way then makes room for more."""
 
 
 class Database:
@@ -37,13 +42,26 @@ class Database:
         )
         self._connection.row_factory = sqlite3.Row
         # FULL: a commit is on the disk when it returns (https://www.sqlite.org/pragma.html#pragma_synchronous).
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"journal_size_limit = {WAL_BYTES_KEPT}"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"journal_size_limit = {WAL_BYTES_KEPT}",
+                       f"wal_autocheckpoint = {CHECKPOINT_PAGES}"):  # fmt: skip
             self._connection.execute(f"PRAGMA {pragma}")
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
         if found not in {0, version}:
             raise sqlite3.DatabaseError(f"the jobs are of version {found}, and this reads version {version}")
         if not found:  # a full disk must not keep a service from a start that frees some of it
             self._connection.executescript(f"BEGIN; {schema}; PRAGMA user_version = {version}; COMMIT")
+        with suppress(sqlite3.OperationalError):
+            self._reserve()
+
+    def _reserve(self) -> None:
+        """Write some bytes and forget them; the files stay as large as they were."""
+        for statement in (
+            "DROP TABLE IF EXISTS reserve",
+            f"CREATE TABLE reserve AS SELECT zeroblob({RESERVED_BYTES}) AS bytes",
+            "DROP TABLE reserve",
+            "PRAGMA wal_checkpoint",
+        ):
+            self._connection.execute(statement).fetchall()
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What the work returns, done whole or not at all; the work goes on to its end whoever waits for it.

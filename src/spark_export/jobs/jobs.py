@@ -211,8 +211,8 @@ class Jobs:
 
     async def _remove_ended(self, caller: str, export_id: str, record: Record | None) -> None:
         if record is not None:
+            await self.files.remove_file(export_id, caller)  # first: on a full disk the other may take its room
             await self._register.remove(export_id)
-            await self.files.remove_file(export_id, caller)
         else:
             await self.receipt(caller, export_id)
             self._receipts.take(export_id)

@@ -69,13 +69,13 @@ class JobStore:
         return True
 
     async def expire(self, export_ids: Iterable[str]) -> None:
-        """Say that files are no longer kept, and then remove them; the one is not left without the other."""
+        """Remove files, and then say that they are no longer kept, which on a full disk may take their room."""
         kept = self.register.kept
         owned = {export_id: kept[export_id] for export_id in export_ids if export_id in kept}
         if owned:
             await run_to_end(self._expire(owned))
 
     async def _expire(self, owned: dict[str, str]) -> None:
-        await self.register.expire(owned)
         for export_id, caller in owned.items():
             await self.remove_file(export_id, caller)
+        await self.register.expire(owned)
