@@ -31,7 +31,7 @@ from spark_export.jobs.teller import Teller
 from spark_export.service import Service
 from spark_export.settings import variable_of
 from spark_export.sources.base import Table
-from spark_export.spool import open_request_folder
+from spark_export.spool import open_request_folder, storing_rows
 
 
 @asynccontextmanager
@@ -86,7 +86,8 @@ async def _open_body(service: Service, files: JobFiles, order: Order) -> AsyncIt
         return
     async with open_request_folder(service.spool) as folder:
         body = folder / order.export_id
-        await asyncio.to_thread(os.link, files.body(order.export_id), body)
+        with storing_rows():
+            await asyncio.to_thread(os.link, files.body(order.export_id), body)
         yield body
 
 

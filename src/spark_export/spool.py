@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from spark_export.errors import SourceUnavailable
 from spark_export.shielded import run_to_end
 
 PREFIX = "spark-export-"
@@ -57,12 +58,30 @@ def _try_lock(lock: IO[bytes]) -> bool:
 
 @asynccontextmanager
 async def open_request_folder(spool: Path) -> AsyncIterator[Path]:
-    """A folder for one request, gone at the end with all that is in it."""
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=REQUEST_PREFIX, dir=spool))
+    """A folder for one request, gone at the end with all that is in it.
+
+    Raises:
+        SourceUnavailable: it cannot be made.
+    """
+    with storing_rows():
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=REQUEST_PREFIX, dir=spool))
     try:
         yield folder
     finally:
         await run_to_end(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+@contextmanager
+def storing_rows() -> Iterator[None]:
+    """Translate the system's errors.
+
+    Raises:
+        SourceUnavailable: in their place.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SourceUnavailable("the body cannot be stored; the log tells more", field="SPOOL_DIR") from error
 
 
 def put_in_place(making: Path, final: Path) -> None:

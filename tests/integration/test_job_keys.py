@@ -165,6 +165,23 @@ def test_while_it_is_being_answered(server: Server, prefer: str, then: int) -> N
     assert post(server).status_code == then
 
 
+def test_who_comes_again_holds_up_nobody(server: Server) -> None:
+    """Of those who come again for a job, or for the file of a stream, none waits for another one's answer."""
+    first = post(server, ENDLESS, Prefer="respond-async")
+    waiting = threading.Thread(target=lambda: post(server, ENDLESS, Prefer="respond-async, wait=60"))
+    waiting.start()
+    time.sleep(0.5)
+    again = post(server, ENDLESS, Prefer="respond-async")
+    assert (again.status_code, again.headers["Location"]) == (202, first.headers["Location"])
+    assert remove(server, first.headers["X-Export-Id"]) == 204
+    waiting.join(timeout=30)
+    large, key = {"dataset": "trades", "params": {"rows": 300_000}}, {"Idempotency-Key": "large"}
+    assert server.export(large, headers=key).status_code == 200
+    with httpx.stream("POST", f"{server.url}/export", json=large, headers=key, timeout=30) as slow:
+        assert slow.status_code == 200
+        assert server.export(large, headers=key).status_code == 200
+
+
 def test_what_failed_may_be_asked_again(server: Server) -> None:
     """A stream that failed is no answer: the key is free."""
     assert post(server, {"dataset": "early"}).status_code == 500

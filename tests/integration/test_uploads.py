@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -118,10 +119,11 @@ def test_key_that_appears_after_a_million_bytes(uploads: Server) -> None:
         ("ad,ülke\r\nşirket,İzmir\r\n".encode("utf-16"), CSV),
         ("ad,ülke\r\nşirket,İzmir\r\n".encode("utf-16"), f"{CSV}; charset=utf-16"),
         ("ad,ülke\r\nşirket,İzmir\r\n".encode("utf-16-be"), f'{CSV}; charset="utf-16be"'),
+        ("ad,ülke\r\nşirket,İzmir\r\n".encode("windows-1254"), f"{CSV}; charset*=utf-8''windows-1254"),
         ("ad,ülke\nşirket,İzmir".encode(), CSV),
         ("ad,ülke\rşirket,İzmir\r".encode(), CSV),
     ],
-    ids=["BOM", "charset", "UTF-16 BOM", "UTF-16", "UTF-16BE", "LF", "CR"],
+    ids=["BOM", "charset", "UTF-16 BOM", "UTF-16", "UTF-16BE", "extended", "LF", "CR"],
 )
 def test_character_sets_and_line_ends(uploads: Server, encoded: bytes, media_type: str) -> None:
     """A text is read in whatever character set and with whatever line ends it comes."""
@@ -352,6 +354,7 @@ REFUSED: dict[str, tuple[str, dict[str, str], dict[str, str], int, str]] = {
     "coding": (CSV, {}, {"Content_Encoding": "br"}, 415, "Content-Encoding"),
     "charset": (f"{CSV}; charset=nothing", {}, {}, 422, "Content-Type"),
     "header": (f"{CSV}; header=perhaps", {}, {}, 422, "Content-Type"),
+    "extended header": (f"{CSV}; header*=utf-8''perhaps", {}, {}, 422, "Content-Type"),
     "delimiter": (CSV, {"delimiter": "ab"}, {}, 422, "delimiter"),
     "quote": (CSV, {"quote": ","}, {}, 422, "quote"),
     "delimiter of JSON": (NDJSON, {"delimiter": ";"}, {}, 422, "delimiter"),
@@ -551,3 +554,14 @@ def test_duplex_client_that_leaves(uploads: Server) -> None:
         with DuplexClient(uploads, NDJSON) as client:
             client.send(b"".join(LINE[NDJSON] % row for row in range(rows)))
         uploads.until(lambda: uploads.health() == (0, 0))
+
+
+def test_no_folder_for_a_body(start: Start, tmp_path: Path) -> None:
+    """Where none can be made the answer names the setting, and the export counts as one that failed."""
+    server = start(SPOOL_DIR=str(tmp_path))
+    (own,) = tmp_path.glob("spark-export-*")
+    shutil.rmtree(own)
+    refused = post(server, "a\n1\n", CSV)
+    assert (refused.status_code, refused.json()["field"]) == (503, "SPOOL_DIR")
+    assert server.metric('export_fail_total{reason="source_unavailable"}') == 1
+    assert "Traceback" not in server.log.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 
 from fastapi import Request
 
@@ -121,4 +122,4 @@ def _parameters(request: Request) -> dict[str, str]:
     """Of the media type, names in lower case."""
     message = Message()
     message["content-type"] = request.headers.get("content-type", "")
-    return {name.lower(): value for name, value in message.get_params([])[1:]}
+    return {name.lower(): collapse_rfc2231_value(value) for name, value in message.get_params([])[1:]}

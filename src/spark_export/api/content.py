@@ -19,7 +19,7 @@ from spark_export.api.problems import BrokenExport, problem_response
 from spark_export.api.protocol import CONNECTION
 from spark_export.api.ranges import check_match, is_known, range_of
 from spark_export.api.streaming import body_of, end_connection, run_until_left, until_disconnect
-from spark_export.errors import ContentExpired, ExportError
+from spark_export.errors import ContentExpired, ExportError, SinkError
 from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.record import Record
 from spark_export.logs import log_cause
@@ -66,6 +66,7 @@ class ContentResponse(Response):
             status, part = self._choose(scope["method"], Headers(scope=scope), headers)
             file = None if status == 304 else await self._open()
         except ExportError as error:
+            log_cause(error, export_id=self._record.export_id, request_id=request_id_of(scope))
             response = problem_response(error, request_id_of(scope), self._record.export_id)
             await response(scope, receive, send)
             return
@@ -102,6 +103,8 @@ class ContentResponse(Response):
             return await aiofiles.open(self._jobs.files.file(self._record.export_id), "rb", buffering=0)
         except FileNotFoundError:  # it went after it was found
             raise ContentExpired("the file is no longer kept; export it again", field="export_id") from None
+        except OSError as error:
+            raise SinkError("the file cannot be read; the log tells more", field="SPOOL_DIR") from error
 
     async def _send_part(self, file: Any, part: range, scope: Scope, send: Send) -> None:
         try:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Submission:
         request: of HTTP.
         caller: who asks.
         preferences: how it wants its answer.
+        held: what it has until it is answered: its key, where it has one.
     """
 
     service: Service
@@ -51,6 +52,7 @@ class Submission:
     request: Request
     caller: Caller
     preferences: Preferences
+    held: ExitStack = field(default_factory=ExitStack)
 
     def check_duplex(self) -> None:
         """Refuse what takes an export that outlives its connection: one whose body still comes cannot.
@@ -76,6 +78,7 @@ class Submission:
         """
         key = await self._key(plan, body)
         if key is not None and (record := await self.jobs.answered(self.caller.name, key)) is not None:
+            self.held.close()  # it is not the first
             return await self._answer_again(record)
         order = Order(
             export_id=plan.export_id,
@@ -144,15 +147,18 @@ class Submission:
 
 
 async def answer_under_key(submission: Submission, answer: Callable[[], Awaitable[Response]]) -> Response:
-    """The answer, until whose end no other request has the key.
+    """The answer, until whose end no other request has the key, unless it is known already.
 
     Raises:
         KeyInUse: another one has it.
     """
-    with ExitStack() as stack:
-        stack.enter_context(submission.jobs.keys.hold(submission.caller.name, submission.preferences.key or ""))
-        response = await answer()
-        return HoldingResponse(response, stack.pop_all())
+    held = submission.held
+    held.enter_context(submission.jobs.keys.hold(submission.caller.name, submission.preferences.key or ""))
+    try:
+        return HoldingResponse(await answer(), held)
+    except BaseException:
+        held.close()
+        raise
 
 
 class HoldingResponse(Response):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import aiofiles
@@ -21,13 +21,13 @@ from spark_export.access import Caller
 from spark_export.api.refusals import refuse, tell_left
 from spark_export.api.requests import Bounds, iter_body
 from spark_export.api.streaming import ExportResponse, until_disconnect
-from spark_export.errors import ExportError, RequestError, SourceUnavailable
+from spark_export.errors import ExportError, RequestError
 from spark_export.export import Plan
 from spark_export.service import Service
 from spark_export.sources.base import Table
 from spark_export.sources.upload.pipe import Pipe
 from spark_export.sources.upload.table import BodyForm
-from spark_export.spool import open_request_folder
+from spark_export.spool import open_request_folder, storing_rows
 
 BODY = "body"
 """Name of the file in the folder that a request has of its own."""
@@ -56,13 +56,14 @@ class UploadResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take it in, and answer."""
-        async with open_request_folder(self._service.spool) as folder:
-            answer = await self._answer(scope, folder / BODY)
+        async with AsyncExitStack() as stack:
+            answer = await self._answer(scope, stack)
             await answer(scope, receive, send)
 
-    async def _answer(self, scope: Scope, body: Path) -> Response:
+    async def _answer(self, scope: Scope, stack: AsyncExitStack) -> Response:
         service = self._service
         try:
+            body = await stack.enter_async_context(open_request_folder(service.spool)) / BODY
             await self._take_in(body)
             return await self._answer_body(body)
         except ExportError as error:
@@ -87,11 +88,8 @@ class UploadResponse(Response):
             settings.min_client_bytes_per_second,
             service.gate.check_memory,
         )
-        with service.gate.count_arrival():
-            try:
-                await _write(self._request, bounds, body)
-            except OSError as error:
-                raise SourceUnavailable("the body cannot be stored; the log tells more", field="SPOOL_DIR") from error
+        with service.gate.count_arrival(), storing_rows():
+            await _write(self._request, bounds, body)
 
 
 def answer_duplex(
