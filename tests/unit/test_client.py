@@ -526,6 +526,49 @@ def test_the_name_of_a_folder(tmp_path: Path) -> None:
     assert (service.asked, list(tmp_path.iterdir()), list(tmp_path.parent.glob(".spark-export-*"))) == ([], [], [])
 
 
+def test_a_redirect_is_no_part_of_the_file(tmp_path: Path) -> None:
+    """Where a proxy leads elsewhere in the middle of a download, what has come is kept."""
+    target, login = tmp_path / "a.csv", httpx.Response(302, headers={"Location": "/login"}, content=b"x" * 5000)
+    service = Service(receipt(), lambda request: part_of(request, 1000), login)
+    with pytest.raises(ClientError, match="leads to /login"):
+        service.run(lambda client: client.download("e1", target))
+    (part,) = tmp_path.iterdir()
+    assert part.read_bytes() == FILE[:1000]
+
+
+NESTED = b"[" * 200_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, content=NESTED),
+        httpx.Response(200, json=DONE | {"bytes": None}),
+        httpx.Response(200, json=DONE | {"state": []}),
+        httpx.Response(503, headers={"Retry-After": "9" * 5000}),
+        httpx.Response(422, headers={"Content-Type": "application/problem+json"}, content=NESTED),
+        httpx.Response(200, headers={"X-Export-Id": "a b"}),
+    ],
+    ids=["nested", "no bytes", "no state", "long wait", "nested problem", "no id"],
+)
+def test_odd_answers(tmp_path: Path, answer: httpx.Response) -> None:
+    """Whatever comes, what is raised is of this client."""
+    for use in (
+        lambda client: client.receipt("e1"),
+        lambda client: client.submit({"dataset": "trades"}),
+        lambda client: client.save({"dataset": "trades"}, tmp_path / "a.csv"),
+        lambda client: client.download("e1", tmp_path / "a.csv"),
+    ):
+        with pytest.raises(ClientError):
+            Service(answer).run(use)
+
+
+def test_a_digest_that_is_none(tmp_path: Path) -> None:
+    """A Repr-Digest that cannot be read states nothing; the receipt does."""
+    whole = httpx.Response(200, headers={"Repr-Digest": "sha-256=:A:"}, stream=Sent(FILE))
+    assert Service(receipt(), whole).run(lambda client: client.download("e1", tmp_path / "a.csv")) == DONE
+
+
 def test_a_download_gives_up(tmp_path: Path) -> None:
     """After as many connections without a byte; what has come is kept, and the next process goes on with it."""
     target = tmp_path / "a.csv"
@@ -692,6 +735,15 @@ def test_cancel() -> None:
     service = Service(httpx.Response(204))
     service.run(lambda client: client.cancel("e1"))
     assert (service.asked[0].method, service.asked[0].url.path) == ("DELETE", "/exports/e1")
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(200, text="<html>"), httpx.Response(302, headers={"Location": "/login"})]
+)
+def test_nothing_was_cancelled(answer: httpx.Response) -> None:
+    """An answer of somebody else's cancels nothing, and is no success."""
+    with pytest.raises(ClientError, match=r"is no export|leads to /login"):
+        Service(answer).run(lambda client: client.cancel("e1"))
 
 
 def test_cancel_is_asked_once() -> None:

@@ -20,7 +20,7 @@ from spark_export.client.connection import Ask, Connection, Patience, Receipt, r
 from spark_export.client.errors import ClientError, ExportFailed
 from spark_export.client.events import NoEvents, iter_events
 from spark_export.client.parts import open_part, sha256_of
-from spark_export.client.streams import Answer, Resumed, check, completed, kept
+from spark_export.client.streams import Answer, Resumed, check, completed, kept, no_export
 
 TIMEOUT_SECONDS = 60.0
 """Twice what an export may wait for its slot, unless QUEUE_TIMEOUT_SECONDS says otherwise."""
@@ -93,9 +93,10 @@ class ExportClient:
             raise ClientError("callback_url and deliver make a job of an export: submit it")
         ask = Ask("POST", "/export", body_of(request), {"Accept-Encoding": self._coding}, is_safe=False)
         async with self._connection.open(ask) as response:
-            if response.status_code != httpx.codes.OK or "X-Export-Id" not in response.headers:
-                raise _no_export(response)
-            yield Answer(response, self._connection, _path(response.headers["X-Export-Id"]))
+            export_id = _export_id_in(response)
+            if response.status_code != httpx.codes.OK or export_id is None:
+                raise no_export(response)
+            yield Answer(response, self._connection, _path(export_id))
 
     async def save(self, request: Request, path: str | Path, on_progress: OnBytes | None = None) -> Receipt:
         """Export into a file, which is there when it is whole; else nothing is left, and what was there stays.
@@ -140,9 +141,10 @@ class ExportClient:
         async with self._connection.open(ask) as response:
             if response.status_code == httpx.codes.ACCEPTED:
                 return await receipt_in(response)
-            if "X-Export-Id" not in response.headers:
-                raise _no_export(response)
-        return await self.receipt(response.headers["X-Export-Id"])  # it is done; its file can be had again
+            export_id = _export_id_in(response)
+            if export_id is None:
+                raise no_export(response)
+        return await self.receipt(export_id)  # it is done; its file can be had again
 
     async def wait(self, export_id: str, on_progress: OnReceipt | None = None) -> Receipt:
         """The receipt of a job that has become a file; it comes when that is so.
@@ -229,8 +231,9 @@ class ExportClient:
         Raises:
             Refused, Unreachable: it cannot be; or, of the latter, nobody knows.
         """
-        async with self._connection.open(Ask("DELETE", _path(export_id), is_safe=False)):
-            pass
+        async with self._connection.open(Ask("DELETE", _path(export_id), is_safe=False)) as response:
+            if response.status_code != httpx.codes.NO_CONTENT:
+                raise no_export(response)
 
     async def verify(self, path: str | Path, export_id: str) -> Receipt:
         """The receipt of an export, where the file is the one that it states.
@@ -258,11 +261,9 @@ def _is_completed(receipt: Receipt) -> Receipt:
     return receipt
 
 
-def _no_export(response: httpx.Response) -> ClientError:
-    """What an answer of somebody else's is: of a proxy, or of another service."""
-    if response.has_redirect_location:
-        return ClientError(f"{response.url} leads to {response.headers['Location']}: give the service's own URL")
-    return ClientError(f"the answer of {response.url} has status {response.status_code} and is no export")
+def _export_id_in(response: httpx.Response) -> str | None:
+    found: str = response.headers.get("X-Export-Id", "")
+    return found if ID.fullmatch(found) else None
 
 
 def _checked_coding(coding: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ LONGEST_RETRY_AFTER_SECONDS = 60
 """Whoever is told to come again later than this is told so."""
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """The service bounds what comes at once; httpx's hundred connections would be taken up by those that wait for jobs."""
+SECONDS = re.compile(r"[0-9]{1,9}")
 BY_PROXIES = frozenset({502, 503, 504})
 """What a proxy says while nobody is behind it; of the service they are problems."""
 
@@ -203,19 +205,18 @@ async def receipt_in(response: httpx.Response) -> Receipt:
     """
     with unreachable(str(response.url)):
         await response.aread()
-    try:
-        found = response.json()
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not {"export_id", "state"} <= found.keys():
+    found = _object_in(response)
+    if not (isinstance(found.get("export_id"), str) and isinstance(found.get("state"), str)):
         raise ClientError(f"the answer of {response.url} is no receipt")
+    if found.get("sha256") and not isinstance(found.get("bytes"), int):
+        raise ClientError(f"the receipt of {response.url} does not state the bytes of its file")
     return found
 
 
 def retry_after_seconds(response: httpx.Response) -> int | None:
     """Seconds after which the service says to come again (RFC 9110 10.2.3); None where it says nothing."""
     said = response.headers.get("Retry-After", "")
-    return int(said) if said.isdecimal() else None
+    return int(said) if SECONDS.fullmatch(said) else None
 
 
 def _is_passing(error: Refused) -> bool:
@@ -227,9 +228,14 @@ async def _problem_in(response: httpx.Response) -> Mapping[str, Any]:
     if not response.headers.get("Content-Type", "").startswith("application/problem+json"):
         return {}
     await response.aread()
+    return _object_in(response)
+
+
+def _object_in(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer that was read; an empty one where it holds none."""
     try:
         found = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -35,7 +35,10 @@ class Events:
     def _take(self, line: bytes) -> Iterator[Receipt]:
         if not line and self._data:
             text, self._data = b"\n".join(self._data), []
-            found = json.loads(text)
+            try:
+                found = json.loads(text)
+            except RecursionError:
+                found = None
             if not isinstance(found, dict):
                 raise ValueError("the event is no JSON object")
             yield found

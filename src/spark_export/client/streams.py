@@ -14,8 +14,8 @@ import httpx
 from spark_export.client.connection import Ask, Connection, Receipt
 from spark_export.client.errors import BrokenExport, ClientError, ExportFailed, Refused, WrongDigest
 
-REPR_DIGEST = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/=]+):")
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
+REPR_DIGEST = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/]{43}=):")
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d+/(?:\d+|\*)", re.ASCII)
 
 
 class Answer:
@@ -167,6 +167,8 @@ class Resumed:
         return response.aiter_raw()
 
     def _check_head(self, response: httpx.Response) -> None:
+        if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
+            raise no_export(response)
         digest = repr_digest(response)
         if digest is not None and digest != self.receipt["sha256"]:
             raise WrongDigest(f"the file has SHA-256 {digest}, and its receipt states {self.receipt['sha256']}")
@@ -224,6 +226,13 @@ def repr_digest(response: httpx.Response) -> str | None:
     """SHA-256 of the whole file, hexadecimal, as the answer states it (RFC 9530 3); None where it states none."""
     found = REPR_DIGEST.search(response.headers.get("Repr-Digest", ""))
     return None if found is None else base64.b64decode(found[1]).hex()
+
+
+def no_export(response: httpx.Response) -> ClientError:
+    """What an answer of somebody else's is: of a proxy, or of another service."""
+    if response.has_redirect_location:
+        return ClientError(f"{response.url} leads to {response.headers['Location']}: give the service's own URL")
+    return ClientError(f"the answer of {response.url} has status {response.status_code} and is no export")
 
 
 def _first_byte(response: httpx.Response) -> int:
