@@ -548,6 +548,20 @@ def test_a_database_that_cannot_be_used(start: Start, tmp_path: Path) -> None:
     assert server.export(TRADES).status_code == 200
 
 
+def test_a_database_that_somebody_writes_to(start: Start, data: Path, tmp_path: Path) -> None:
+    """Receipts are read while another process holds the database; what must be written waits, and then says why."""
+    server = start(SPOOL_DIR=str(tmp_path), DATASETS=str(data / "datasets.toml"))
+    export_id = finished(server)
+    (path,) = tmp_path.glob("*/jobs.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        assert (server.receipt(export_id)["state"], content(server, export_id).status_code) == ("completed", 200)
+        refused = server.submit(TRADES)
+        assert (refused.status_code, refused.json()["field"]) == (500, "SPOOL_DIR")
+        database.execute("ROLLBACK")
+    assert finished(server)
+
+
 def test_metrics(start: Start) -> None:
     """Jobs are counted as exports are, and those that wait and run are seen."""
     server = start()

@@ -48,7 +48,10 @@ def ended_record(export_id: str, ended_at: float, key: str | None = None) -> Rec
 
 
 def test_what_is_past_goes(connection: sqlite3.Connection) -> None:
-    """A receipt goes with its time, or as the oldest of its caller's; one that has a key stays as long as that."""
+    """A receipt goes with its time, or as the oldest of its caller's; one that has a key stays as long as that.
+
+    What ended much later than now did so before the clock was set back.
+    """
     for each in (
         ended_record("old", 10.0),
         ended_record("keyed and old", 10.0, "k1"),
@@ -57,12 +60,22 @@ def test_what_is_past_goes(connection: sqlite3.Connection) -> None:
         ended_record("second", 400.0),
         ended_record("third", 500.0),
         record("running"),
+        ended_record("ahead", 9000.0),
+        ended_record("keyed and ahead", 9000.0, "k3"),
     ):
         table.write(connection, each)
-    table.free_keys(connection, 250.0)
-    table.forget(connection, 100.0, 2)
+    table.free_keys(connection, now=1250.0, seconds=1000.0)
+    table.forget(connection, now=1100.0, seconds=1000.0, most=4)
     left = connection.execute("SELECT export_id, key FROM jobs ORDER BY ended_at").fetchall()
     assert [tuple(row) for row in left] == [("running", None), ("keyed", "k2"), ("second", None), ("third", None)]
+
+
+@pytest.mark.parametrize(("expires_at", "is_over"), [(999.0, True), (1001.0, False), (1190.0, False), (1201.0, True)])
+def test_files_are_kept_their_time(connection: sqlite3.Connection, expires_at: float, is_over: bool) -> None:
+    """A file goes when its time is over, and when more than twice of it seems to be left: the clock was set back."""
+    done = replace(record("e1"), state=JobState.COMPLETED, ended_at=900.0, expires_at=expires_at)
+    table.write(connection, done)
+    assert table.read_expired(connection, 1000.0, 100.0) == ["e1"] * is_over
 
 
 def test_no_time_runs_backwards() -> None:

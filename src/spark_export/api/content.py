@@ -61,7 +61,7 @@ class ContentResponse(Response):
             await run_until_left(self._send(scope, receive, send), until_disconnect(receive))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _headers(self._record) | self._more
+        headers = _headers(self._record, self._jobs.now()) | self._more
         try:
             status, part = self._choose(scope["method"], Headers(scope=scope), headers)
             file = None if status == 304 else await self._open()
@@ -134,7 +134,7 @@ async def _iter_part(file: Any, part: range) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _headers(record: Record) -> dict[str, str]:
+def _headers(record: Record, now: float) -> dict[str, str]:
     """The file's header fields: its digest is its tag (RFC 9110 8.8.3, RFC 9530 3)."""
     order, outcome, media_type = record.order, record.outcome, record.media_type or "application/octet-stream"
     sha256 = (outcome.sha256 if outcome is not None else None) or ""
@@ -145,5 +145,5 @@ def _headers(record: Record) -> dict[str, str]:
         "ETag": f'"{sha256}"',
         "Repr-Digest": f"sha-256=:{digest}:",
         # Not later than Date (RFC 9110 8.8.2.1), which uvicorn makes once a second.
-        "Last-Modified": formatdate(int(record.ended_at or 1) - 1, usegmt=True),
+        "Last-Modified": formatdate(int(min(record.ended_at or 1, now)) - 1, usegmt=True),
     }

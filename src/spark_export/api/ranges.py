@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from email.utils import parsedate_to_datetime
 
@@ -67,9 +68,15 @@ def _tags(headers: Headers, field: str) -> set[str]:
 def _is_later(modified: str, given: str | None) -> bool | None:
     """Whether a time of the file's is later than the one given; None where none is, or what is given is no time."""
     try:
-        return None if given is None else parsedate_to_datetime(modified) > parsedate_to_datetime(given)
-    except (ValueError, TypeError, OverflowError):  # of a time without a zone, or one of too many hours
+        return None if given is None else _time(modified) > _time(given)
+    except (ValueError, OverflowError):  # OverflowError of a zone of too many hours
         return None
+
+
+def _time(text: str) -> dt.datetime:
+    """The time of an HTTP-date; that of C's asctime has no zone, which is UTC (RFC 9110 5.6.7)."""
+    time = parsedate_to_datetime(text)
+    return time if time.tzinfo is not None else time.replace(tzinfo=dt.UTC)
 
 
 def _last_bytes(count: int, size_bytes: int) -> range:

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from spark_export.api.content import ContentResponse
 from spark_export.api.exports import FILE
 from spark_export.api.headers import raw
+from spark_export.api.ids import request_id_of
 from spark_export.api.links import check_query
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_responses
@@ -23,9 +24,10 @@ from spark_export.api.protocol import CONNECTION
 from spark_export.api.state import caller_of, jobs_of, service_of
 from spark_export.api.streaming import body_of, end_connection, run_until_left, until_disconnect
 from spark_export.api.submission import is_final, poll_seconds
-from spark_export.errors import ClientTooSlow, InvalidField, UnknownExport
+from spark_export.errors import ExportError, InvalidField, UnknownExport
 from spark_export.jobs.jobs import Jobs, place_of
 from spark_export.jobs.receipt import RECEIPTS, Receipt
+from spark_export.logs import log_cause
 
 router = APIRouter(dependencies=[Depends(check_query)])
 LISTS = TypeAdapter(list[Receipt])
@@ -157,7 +159,8 @@ class EventsResponse(Response):
                 async for event in events:
                     hand_over(len(event))
                     await send(body_of(event))
-        except ClientTooSlow as error:
+        except ExportError as error:
+            log_cause(error, export_id=self._export_id, request_id=request_id_of(scope))
             end_connection(scope.get(CONNECTION), error)
             raise BrokenExport(self._export_id) from error
         await send(body_of(b"", more=False))

@@ -70,14 +70,27 @@ class Database:
             SpoolFull: there is no room for it.
             ExportError: the database cannot be read or written.
         """
+        return await self._run("BEGIN IMMEDIATE", work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What the work returns, which only reads: whoever else writes is not waited for.
+
+        Raises:
+            ExportError: the database cannot be read.
+        """
+        return await self._run("BEGIN", work)
+
+    async def _run(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             # A call that waits for the thread would be given up with whoever waits for it.
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work))
+            return await asyncio.shield(
+                asyncio.get_running_loop().run_in_executor(self._thread, self._transact, begin, work)
+            )
         except sqlite3.Error as error:
             raise translated(error) from error
 
-    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _transact(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._connection.execute(begin)
         try:
             result = work(self._connection)
             self._connection.execute("COMMIT")

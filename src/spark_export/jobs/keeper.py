@@ -38,7 +38,6 @@ class Keeper:
 
     async def look(self) -> None:
         """Have go what is over."""
-        register = self._store.register
-        await self._store.expire(await register.expired())
-        keys_before = register.now() - self._store.ttl_seconds
-        await register.forget(keys_before, keys_before - self._receipts_seconds, self._receipts_kept)
+        register, ttl_seconds = self._store.register, self._store.ttl_seconds
+        await self._store.expire(await register.expired(ttl_seconds))
+        await register.forget(ttl_seconds, ttl_seconds + self._receipts_seconds, self._receipts_kept)

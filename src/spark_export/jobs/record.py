@@ -194,6 +194,7 @@ def ended(record: Record, outcome: Outcome, now: float, ttl_seconds: float) -> R
         ended_at=now,
         outcome=outcome,
         callback=None if callback is None else replace(callback, state="pending", next_at=now),
+        key=None if outcome.state is State.CANCELLED else record.key,  # who ended it may ask for it again
     )
     return replace(record, expires_at=now + ttl_seconds) if record.has_file else record
 

@@ -61,28 +61,28 @@ class Register:
 
     async def load(self) -> None:
         """Read what the last process left."""
-        self.kept = await self._database.transact(table.read_kept)
-        for record in await self._database.transact(table.read_alive):
+        self.kept = await self._database.read(table.read_kept)
+        for record in await self._database.read(table.read_alive):
             self.live[record.export_id] = Live(record)
 
     async def alive(self) -> dict[str, str]:
         """Callers of all jobs that have not ended, by id."""
-        return await self._database.transact(table.read_alive_callers)
+        return await self._database.read(table.read_alive_callers)
 
     async def find(self, export_id: str) -> Record | None:
         """The job of that id."""
         live = self.live.get(export_id)
         if live is not None:
             return live.record
-        return await self._database.transact(lambda connection: table.read(connection, export_id))
+        return await self._database.read(lambda connection: table.read(connection, export_id))
 
     async def find_by_key(self, caller: str, key: str) -> Record | None:
         """The job that the caller asked for with that Idempotency-Key."""
-        return await self._database.transact(lambda connection: table.read_by_key(connection, caller, key))
+        return await self._database.read(lambda connection: table.read_by_key(connection, caller, key))
 
     async def page(self, caller: str, before: tuple[float, str], count: int) -> list[Receipt]:
         """At most so many of the caller's jobs, newest first, of those that were accepted before that time and id."""
-        records = await self._database.transact(lambda connection: table.read_page(connection, caller, before, count))
+        records = await self._database.read(lambda connection: table.read_page(connection, caller, before, count))
         return [self.receipt(record) for record in records]
 
     async def save(self, record: Record) -> None:
@@ -106,7 +106,7 @@ class Register:
         Raises:
             ValueError: it cannot be read.
         """
-        return await self._database.transact(lambda connection: table.read_order(connection, export_id))
+        return await self._database.read(lambda connection: table.read_order(connection, export_id))
 
     async def end(self, record: Record) -> None:
         """Keep the record of a job that has ended, and tell whoever waits for that."""
@@ -124,22 +124,22 @@ class Register:
         for export_id in export_ids:
             self.kept.pop(export_id, None)
 
-    async def expired(self) -> list[str]:
-        """Ids of the completed jobs whose time is over."""
-        return await self._database.transact(lambda connection: table.read_expired(connection, self.now()))
+    async def expired(self, within: float) -> list[str]:
+        """Ids of the completed jobs whose time is over; none is kept for more than twice as many seconds."""
+        return await self._database.read(lambda connection: table.read_expired(connection, self.now(), within))
 
-    async def forget(self, keys_before: float, ended_before: float, most: int) -> None:
+    async def forget(self, key_seconds: float, receipt_seconds: float, most: int) -> None:
         """Drop what is past of the jobs that have no file.
 
         Args:
-            keys_before: keys of jobs that ended before that time, seconds since the epoch.
-            ended_before: jobs that did.
-            most: jobs of one caller that are kept all the same, but for those that have a key still.
+            key_seconds: how long keys are kept after the end.
+            receipt_seconds: how long jobs are.
+            most: jobs of one caller that are kept, beside those that have a key still.
         """
 
         def write(connection: Connection) -> None:
-            table.free_keys(connection, keys_before)
-            table.forget(connection, ended_before, most)
+            table.free_keys(connection, self.now(), key_seconds)
+            table.forget(connection, self.now(), receipt_seconds, most)
 
         await self._database.transact(write)
 
@@ -150,7 +150,7 @@ class Register:
 
     async def due_callbacks(self, within: float, count: int) -> list[Record]:
         """Jobs whose caller is to be told by now, the longest due first; none is due later than within some seconds."""
-        return await self._database.transact(
+        return await self._database.read(
             lambda connection: table.read_due_callbacks(connection, self.now(), within, count)
         )
 

@@ -159,9 +159,12 @@ def read_kept(connection: Connection) -> dict[str, str]:
     return {row["export_id"]: row["caller"] for row in found}
 
 
-def read_expired(connection: Connection, now: float) -> list[str]:
-    """Ids of the completed jobs whose time is over."""
-    found = connection.execute("SELECT export_id FROM jobs WHERE state = 'completed' AND expires_at <= ?", (now,))
+def read_expired(connection: Connection, now: float, within: float) -> list[str]:
+    """Ids of the completed jobs whose time is over: by now, or since they ended much later, as the clock was then."""
+    found = connection.execute(
+        "SELECT export_id FROM jobs WHERE state = 'completed' AND (expires_at <= ? OR expires_at > ?)",
+        (now, now + 2 * within),
+    )
     return [row["export_id"] for row in found]
 
 
@@ -173,17 +176,17 @@ def expire(connection: Connection, export_ids: Iterable[str]) -> None:
     )
 
 
-def free_keys(connection: Connection, ended_before: float) -> None:
-    """Forget the keys of jobs that ended before that time; of a file that is kept it goes with that."""
+def free_keys(connection: Connection, now: float, seconds: float) -> None:
+    """Forget the keys of jobs that ended so long ago, or as much later; of a file that is kept it goes with that."""
     connection.execute(
         "UPDATE jobs SET key = NULL, fingerprint = NULL "
-        "WHERE ended_at < ? AND key IS NOT NULL AND (state <> 'completed' OR expires_at IS NULL)",
-        (ended_before,),
+        "WHERE (ended_at < ? OR ended_at > ?) AND key IS NOT NULL AND (state <> 'completed' OR expires_at IS NULL)",
+        (now - seconds, now + seconds),
     )
 
 
-def forget(connection: Connection, ended_before: float, most: int) -> None:
-    """Drop the jobs that ended long ago, and each caller's oldest of too many.
+def forget(connection: Connection, now: float, seconds: float, most: int) -> None:
+    """Drop the jobs that ended so long ago, or as much later, and each caller's oldest of too many.
 
     Those whose file is kept stay, those that have a key, and those whose caller is still to be told.
     """
@@ -192,8 +195,8 @@ def forget(connection: Connection, ended_before: float, most: int) -> None:
         "(SELECT export_id, ended_at, ROW_NUMBER() OVER (PARTITION BY caller ORDER BY ended_at DESC) AS rank FROM jobs "
         "WHERE ended_at IS NOT NULL AND callback_due IS NULL AND key IS NULL "
         "AND (state <> 'completed' OR expires_at IS NULL)) "
-        "WHERE ended_at < ? OR rank > ?)",
-        (ended_before, most),
+        "WHERE ended_at < ? OR ended_at > ? OR rank > ?)",
+        (now - seconds, now + seconds, most),
     )
 
 

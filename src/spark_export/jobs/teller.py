@@ -24,6 +24,8 @@ LOG = logging.getLogger("spark_export")
 TOGETHER = 16
 """Callbacks at once, of one caller half: receivers that do not answer hold up no other caller's."""
 LOOK_EVERY_SECONDS = 0.5
+PAUSE_SECONDS = 10.0
+"""After what was not kept, as on a full disk: it is due still, and would be tried again at once."""
 
 
 class Teller:
@@ -43,6 +45,7 @@ class Teller:
         self._signer = signer
         self._policy = policy
         self._count = count
+        self._is_stuck = False
         self._telling: dict[str, tuple[str, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
@@ -56,7 +59,8 @@ class Teller:
                         await self._look(outward, self._signer)
                     except Exception as error:  # noqa: BLE001 - whatever it is, it may be over by the next time
                         log_cause(error)
-                    await asyncio.sleep(LOOK_EVERY_SECONDS)
+                    was_stuck, self._is_stuck = self._is_stuck, False
+                    await asyncio.sleep(PAUSE_SECONDS if was_stuck else LOOK_EVERY_SECONDS)
             finally:
                 tasks = [task for _, task in self._telling.values()]
                 for task in tasks:
@@ -80,6 +84,7 @@ class Teller:
         try:
             await self._try(outward, signer, record)
         except ExportError as error:  # what comes of it cannot be kept: it is told once more, later
+            self._is_stuck = True
             log_cause(error, export_id=record.export_id)
 
     async def _try(self, outward: Outward, signer: Signer, record: Record) -> None:
