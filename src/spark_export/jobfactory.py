@@ -102,8 +102,7 @@ def plan_of(service: Service, order: Order, body: Path | None) -> Plan:
     Raises:
         Forbidden: its caller may no longer export that, or its file no longer go there.
     """
-    if order.request.deliver is not None:
-        service.deliveries.check(order.request.deliver.url)
+    service.check_delivery(order.request)
     caller = _caller_of(service, order)
     if order.request.dataset is not None:
         caller.check(order.request.dataset)

@@ -74,12 +74,20 @@ class Service:
             Forbidden: the file may not go there.
             InvalidField: no callbacks are sent.
         """
-        if request.deliver is not None:
-            self.deliveries.check(request.deliver.url)
+        self.check_delivery(request)
         if request.callback_url is not None:
             if self.signer is None:
                 raise InvalidField("this service sends no callbacks: CALLBACK_SECRET is not set", field="callback_url")
             self._check_host(request.callback_url)
+
+    def check_delivery(self, request: ExportRequest) -> None:
+        """Refuse a job whose file would go where it may not.
+
+        Raises:
+            Forbidden: it would.
+        """
+        if request.deliver is not None:
+            self.deliveries.check(request.deliver.url)
 
     def _check_host(self, url: str) -> None:
         """Refuse at once what would never be reached; what a name stands for is seen when it is connected to."""

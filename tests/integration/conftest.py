@@ -39,6 +39,11 @@ class Server:
         self.log = log
         self.spool_dir = spool_dir
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where its sockets are."""
+        return "127.0.0.1", int(self.url.rpartition(":")[2])
+
     def get(self, path: str, **options: object) -> httpx.Response:
         """GET, whatever the answer."""
         return httpx.get(self.url + path, timeout=120, **options)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ def test_clients_that_leave_leave_nothing_behind(start: Start, tmp_path: Path) -
     """After 2,000 that left at random moments: no slot, place, thread, descriptor, task, query or memory is held."""
     datasets = str(write_datasets(tmp_path))
     server = start(DATASETS=datasets, MAX_CONCURRENT="8", MAX_QUEUE="48", SOURCE_DATE_EPOCH="0", RECEIPTS_KEPT="1000")
-    address, pid = ("127.0.0.1", int(server.url.rpartition(":")[2])), server.process.pid
+    address, pid = server.address, server.process.pid
 
     async def run() -> tuple[Counter[tuple[str, int]], list[str]]:
         asked = await warm_up(address, slots=8)

@@ -17,7 +17,6 @@ import uvloop
 
 from tests.clients import (
     AT_ONCE,
-    Address,
     Answer,
     Probe,
     faults_of,
@@ -45,11 +44,6 @@ HUGE = "/export?dataset=trades&params=%7B%22rows%22:1000000000%7D"
 ONE_ROW = get_request("/export?dataset=trades&limit=1", Connection="close")
 
 
-def address_of(server: Server) -> Address:
-    """Where its sockets are."""
-    return "127.0.0.1", int(server.url.rpartition(":")[2])
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _begins_early(request: pytest.FixtureRequest) -> None:
     """Slow clients take their time while the other tests run."""
@@ -59,7 +53,7 @@ def _begins_early(request: pytest.FixtureRequest) -> None:
 
 async def hold(server: Server) -> tuple[list[int], int]:
     """What 50 slow clients read of an endless CSV, in bytes, and what the service then held for them, in kB."""
-    address, pid = address_of(server), server.process.pid
+    address, pid = server.address, server.process.pid
 
     async def slow() -> int:
         async with open_client(address) as client:
@@ -93,7 +87,7 @@ def test_slow_clients_hold_little_memory(held: Future[tuple[list[int], int]]) ->
 def test_overload_is_refused_in_order(start: Start) -> None:
     """500 requests at once: each gets its whole file, or 503 and when to come again; health answers throughout."""
     server = start(MAX_CONCURRENT="4", MAX_QUEUE="16", LOG_LEVEL="error")
-    address, rows = address_of(server), 50_000
+    address, rows = server.address, 50_000
     request = get_request(HUGE.replace("1000000000", str(rows)), Connection="close")
 
     async def run() -> tuple[list[Answer], list[Probe], list[str]]:
@@ -113,7 +107,7 @@ def test_overload_is_refused_in_order(start: Start) -> None:
 def test_connections_beyond_the_most_are_refused(start: Start) -> None:
     """The 51st connection of 50 gets 503 and its end; those before it go on."""
     server = start(MAX_CONNECTIONS="50")
-    address = address_of(server)
+    address = server.address
 
     async def run() -> tuple[list[tuple[int, bytes]], Answer]:
         loop = asyncio.get_running_loop()
@@ -134,7 +128,7 @@ def test_connections_beyond_the_most_are_refused(start: Start) -> None:
 def test_no_export_begins_without_memory(start: Start) -> None:
     """While exports hold more than the bound new ones get 503, health goes on; when they are gone, all is served."""
     server = start(MAX_MEMORY_BYTES=str(256 * 2**20), QUEUE_TIMEOUT_SECONDS="1", LOG_LEVEL="error")
-    address = address_of(server)
+    address = server.address
     row = b'{"id": 1234567, "side": "buy", "price": 100.25, "note": "of a client that does not read"}'
     request = post_request(b'{"rows": [' + b",".join([row] * 450_000) + b"]}", Connection="close")
 
@@ -190,7 +184,7 @@ async def pace(server: Server) -> Paced:
     Raises:
         AssertionError: the first is not reset.
     """
-    address, endless = address_of(server), get_request("/export?dataset=endless")
+    address, endless = server.address, get_request("/export?dataset=endless")
 
     async def too_slow() -> tuple[float, list[dict[str, Any]], tuple[int, int]]:
         began = time.monotonic()

@@ -15,10 +15,10 @@ from starlette.types import Receive, Scope, Send
 from spark_export.api.headers import file_headers, raw
 from spark_export.api.ids import request_id_of
 from spark_export.api.pace import open_pace
-from spark_export.api.problems import BrokenExport, problem_response
+from spark_export.api.problems import problem_response
 from spark_export.api.protocol import CONNECTION
 from spark_export.api.ranges import check_match, is_known, range_of
-from spark_export.api.streaming import body_of, end_connection, run_until_left, until_disconnect
+from spark_export.api.streaming import body_of, broken_off, run_until_left, until_disconnect
 from spark_export.errors import ContentExpired, ExportError, SinkError
 from spark_export.jobs.jobs import Jobs
 from spark_export.jobs.record import Record
@@ -113,9 +113,7 @@ class ContentResponse(Response):
                     hand_over(len(piece))
                     await send(body_of(piece))
         except Exception as error:
-            log_cause(error, export_id=self._record.export_id, request_id=request_id_of(scope))
-            end_connection(scope.get(CONNECTION), error)
-            raise BrokenExport(self._record.export_id) from error
+            raise broken_off(scope, error, self._record.export_id) from error
 
 
 async def _iter_part(file: Any, part: range) -> AsyncIterator[bytes]:

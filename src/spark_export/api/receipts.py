@@ -16,18 +16,16 @@ from starlette.types import Receive, Scope, Send
 from spark_export.api.content import ContentResponse
 from spark_export.api.exports import FILE
 from spark_export.api.headers import raw
-from spark_export.api.ids import request_id_of
 from spark_export.api.links import check_query
 from spark_export.api.pace import open_pace
-from spark_export.api.problems import BrokenExport, problem_responses
+from spark_export.api.problems import problem_responses
 from spark_export.api.protocol import CONNECTION
 from spark_export.api.state import caller_of, jobs_of, service_of
-from spark_export.api.streaming import body_of, end_connection, run_until_left, until_disconnect
+from spark_export.api.streaming import body_of, broken_off, run_until_left, until_disconnect
 from spark_export.api.submission import is_final, poll_seconds
 from spark_export.errors import ExportError, InvalidField, UnknownExport
 from spark_export.jobs.jobs import Jobs, place_of
 from spark_export.jobs.receipt import RECEIPTS, Receipt
-from spark_export.logs import log_cause
 
 router = APIRouter(dependencies=[Depends(check_query)])
 LISTS = TypeAdapter(list[Receipt])
@@ -160,9 +158,7 @@ class EventsResponse(Response):
                     hand_over(len(event))
                     await send(body_of(event))
         except ExportError as error:
-            log_cause(error, export_id=self._export_id, request_id=request_id_of(scope))
-            end_connection(scope.get(CONNECTION), error)
-            raise BrokenExport(self._export_id) from error
+            raise broken_off(scope, error, self._export_id) from error
         await send(body_of(b"", more=False))
 
     async def _iter_events(self) -> AsyncGenerator[bytes, None]:
@@ -183,7 +179,7 @@ class EventsResponse(Response):
             if self._jobs.draining:  # else the watcher would hold up the end of the process, and be cut off by it
                 return
             if not is_ended:
-                await self._jobs.until_ended_or_draining(self._export_id, LOOK_SECONDS)
+                await self._jobs.until_ended(self._export_id, LOOK_SECONDS)
                 quiet_seconds += LOOK_SECONDS
 
 

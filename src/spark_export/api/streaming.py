@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from spark_export.api.headers import file_headers, raw
+from spark_export.api.ids import request_id_of
 from spark_export.api.pace import open_pace
 from spark_export.api.problems import BrokenExport, problem_response, quota_headers
 from spark_export.api.protocol import CONNECTION, LINGER_SECONDS, BoundedProtocol
@@ -83,9 +84,7 @@ class ExportResponse(Response):
                 await self._keeping.keep(export.media_type)
         except Exception as error:
             if started:
-                log_cause(error, export_id=self._plan.export_id, request_id=self._plan.request_id)
-                end_connection(scope.get(CONNECTION), error)
-                raise BrokenExport(self._plan.export_id) from error
+                raise broken_off(scope, error, self._plan.export_id) from error
             if not isinstance(error, ExportError):
                 raise
             log_cause(error, export_id=self._plan.export_id, request_id=self._plan.request_id)
@@ -123,7 +122,14 @@ def body_of(chunk: Chunk, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-def end_connection(connection: BoundedProtocol | None, error: Exception) -> None:
+def broken_off(scope: Scope, error: Exception, export_id: str) -> BrokenExport:
+    """What is to be raised where an answer that has begun fails; the cause is logged, and the connection ends."""
+    log_cause(error, export_id=export_id, request_id=request_id_of(scope))
+    _end_connection(scope.get(CONNECTION), error)
+    return BrokenExport(export_id)
+
+
+def _end_connection(connection: BoundedProtocol | None, error: Exception) -> None:
     """See to it that a broken answer does not wait for ever for its client to read what it was already given."""
     if connection is None:
         return

@@ -129,7 +129,7 @@ class Submission:
 
     async def _answer_job(self, export_id: str, headers: dict[str, str]) -> Response:
         """The job's file, where it is here in time; else where to look for it."""
-        is_ended = self.preferences.wait_seconds > 0 and await self.jobs.until_ended_or_draining(
+        is_ended = self.preferences.wait_seconds > 0 and await self.jobs.until_ended(
             export_id, self.preferences.wait_seconds
         )
         receipt = await self.jobs.receipt(self.caller.name, export_id)

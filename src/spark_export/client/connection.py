@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -205,7 +206,7 @@ async def receipt_in(response: httpx.Response) -> Receipt:
     """
     with unreachable(str(response.url)):
         await response.aread()
-    found = _object_in(response)
+    found = object_of(response.content) or {}
     if not (isinstance(found.get("export_id"), str) and isinstance(found.get("state"), str)):
         raise ClientError(f"the answer of {response.url} is no receipt")
     if found.get("sha256") and not isinstance(found.get("bytes"), int):
@@ -228,16 +229,16 @@ async def _problem_in(response: httpx.Response) -> Mapping[str, Any]:
     if not response.headers.get("Content-Type", "").startswith("application/problem+json"):
         return {}
     await response.aread()
-    return _object_in(response)
+    return object_of(response.content) or {}
 
 
-def _object_in(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object of an answer that was read; an empty one where it holds none."""
+def object_of(text: bytes) -> dict[str, Any] | None:
+    """The JSON object that somebody sent; None where it is none, or is nested too deep."""
     try:
-        found = response.json()
+        found = json.loads(text)
     except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _checked_url(url: str) -> str:

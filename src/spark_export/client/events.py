@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 
-from spark_export.client.connection import Ask, Connection, Receipt, unreachable
+from spark_export.client.connection import Ask, Connection, Receipt, object_of, unreachable
 from spark_export.client.errors import Refused, Unreachable
 
 MEDIA_TYPE = "text/event-stream"
@@ -35,11 +34,8 @@ class Events:
     def _take(self, line: bytes) -> Iterator[Receipt]:
         if not line and self._data:
             text, self._data = b"\n".join(self._data), []
-            try:
-                found = json.loads(text)
-            except RecursionError:
-                found = None
-            if not isinstance(found, dict):
+            found = object_of(text)
+            if found is None:
                 raise ValueError("the event is no JSON object")
             yield found
         name, _, value = line.partition(b":")

@@ -42,8 +42,12 @@ class Database:
         )
         self._connection.row_factory = sqlite3.Row
         # FULL: a commit is on the disk when it returns (https://www.sqlite.org/pragma.html#pragma_synchronous).
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"journal_size_limit = {WAL_BYTES_KEPT}",
-                       f"wal_autocheckpoint = {CHECKPOINT_PAGES}"):  # fmt: skip
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            f"journal_size_limit = {WAL_BYTES_KEPT}",
+            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        ):
             self._connection.execute(f"PRAGMA {pragma}")
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
         if found not in {0, version}:

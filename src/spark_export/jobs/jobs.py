@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from heapq import nlargest
 from itertools import chain
 from pathlib import Path
@@ -21,7 +20,7 @@ from spark_export.jobs.kept import KeptStream
 from spark_export.jobs.keys import FIELD, Keys
 from spark_export.jobs.places import Places
 from spark_export.jobs.receipt import Receipt, receipt_of_stream
-from spark_export.jobs.record import Callback, JobState, Key, Order, Record
+from spark_export.jobs.record import Callback, JobState, Key, Order, Record, ends_to_come
 from spark_export.jobs.register import Live
 from spark_export.jobs.runner import Runner
 from spark_export.jobs.store import JobStore
@@ -154,26 +153,17 @@ class Jobs:
         return [each if isinstance(each, Receipt) else receipt_of_stream(each) for each in newest]
 
     async def until_ended(self, export_id: str, seconds: float) -> bool:
-        """Wait so long for the job's end; whether it has ended."""
+        """Wait so long for the job's end, or until the service shuts down; whether it has ended."""
         live = self._register.live.get(export_id)
         if live is None:
             return True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await live.ended.wait()
-        return live.ended.is_set()
-
-    async def until_ended_or_draining(self, export_id: str, seconds: float) -> bool:
-        """Wait so long for the job's end, or until the service shuts down; whether it has ended."""
-        waits = [
-            asyncio.ensure_future(each) for each in (self.until_ended(export_id, seconds), self._gate.until_draining())
-        ]
+        waits = [asyncio.ensure_future(each) for each in (live.ended.wait(), self._gate.until_draining())]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        return export_id not in self._register.live
+        return live.ended.is_set()
 
     async def content(self, caller: str, export_id: str) -> Record:
         """The caller's completed job of that id, whose file is kept.
@@ -237,8 +227,8 @@ class Jobs:
     def _is_over(self, record: Record) -> bool:
         if record.expires_at is None:
             return False
-        left = record.expires_at - self._register.now()
-        return not 0 < left <= 2 * self._store.ttl_seconds  # more is left where the clock was set back
+        earliest, latest = ends_to_come(self._register.now(), self._store.ttl_seconds)
+        return not earliest < record.expires_at <= latest
 
 
 def place_of(receipt: Outcome) -> tuple[float, str]:

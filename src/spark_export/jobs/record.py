@@ -199,6 +199,14 @@ def ended(record: Record, outcome: Outcome, now: float, ttl_seconds: float) -> R
     return replace(record, expires_at=now + ttl_seconds) if record.has_file else record
 
 
+def ends_to_come(now: float, ttl_seconds: float) -> tuple[float, float]:
+    """Between which times a file's end lies that is kept: after the first, and not after the second.
+
+    What seems to have more than twice its time left was made before the clock was set back.
+    """
+    return now, now + 2 * ttl_seconds
+
+
 _ORDERS = TypeAdapter(Order)
 _CALLBACKS = TypeAdapter(Callback)
 OUTCOMES = TypeAdapter(Outcome)

@@ -124,9 +124,9 @@ class Register:
         for export_id in export_ids:
             self.kept.pop(export_id, None)
 
-    async def expired(self, within: float) -> list[str]:
-        """Ids of the completed jobs whose time is over; none is kept for more than twice as many seconds."""
-        return await self._database.read(lambda connection: table.read_expired(connection, self.now(), within))
+    async def expired(self, ttl_seconds: float) -> list[str]:
+        """Ids of the completed jobs whose time is over; each file has so many seconds."""
+        return await self._database.read(lambda connection: table.read_expired(connection, self.now(), ttl_seconds))
 
     async def forget(self, key_seconds: float, receipt_seconds: float, most: int) -> None:
         """Drop what is past of the jobs that have no file.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from sqlite3 import Connection, Row
 
-from spark_export.jobs.record import OUTCOMES, Callback, JobState, Key, Order, Record
+from spark_export.jobs.record import OUTCOMES, Callback, JobState, Key, Order, Record, ends_to_come
 
 LOG = logging.getLogger("spark_export")
 
@@ -159,11 +159,11 @@ def read_kept(connection: Connection) -> dict[str, str]:
     return {row["export_id"]: row["caller"] for row in found}
 
 
-def read_expired(connection: Connection, now: float, within: float) -> list[str]:
-    """Ids of the completed jobs whose time is over: by now, or since they ended much later, as the clock was then."""
+def read_expired(connection: Connection, now: float, ttl_seconds: float) -> list[str]:
+    """Ids of the completed jobs whose time is over."""
     found = connection.execute(
         "SELECT export_id FROM jobs WHERE state = 'completed' AND (expires_at <= ? OR expires_at > ?)",
-        (now, now + 2 * within),
+        ends_to_come(now, ttl_seconds),
     )
     return [row["export_id"] for row in found]
 
